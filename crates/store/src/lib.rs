@@ -1,0 +1,27 @@
+//! One durable transaction for the requests that arrived together.
+//!
+//! A [`Store`] takes acts: closures that read and write through a [`Work`]. Acts that arrive while a commit is
+//! in flight go down together in the next transaction, each in its own savepoint, and each is answered only
+//! when the database has made it durable. This room knows connections, migrations and transactions; it knows
+//! nothing of cards, tokens or audit, and no other room of the gateway names the database driver.
+
+mod act;
+mod error;
+mod fetch;
+mod reader;
+mod row;
+mod settings;
+mod sqlite;
+mod store;
+mod value;
+mod work;
+
+pub use error::StoreError;
+pub use fetch::Fetch;
+pub use reader::Reader;
+pub use row::Row;
+pub use settings::{Counters, Dialect, Settings};
+pub use sqlite::{Cell, walk_values};
+pub use store::Store;
+pub use value::Value;
+pub use work::Work;

@@ -1,0 +1,140 @@
+//! Running one statement on a SQLite connection, and reading SQLite's result codes.
+
+use crate::{Row, StoreError, Value};
+use futures_util::TryStreamExt;
+use sqlx::query::Query;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Either, Executor, Sqlite, SqliteConnection};
+
+/// What a statement failed with, and whether the transaction around it can still be trusted.
+pub(crate) struct Failure {
+    pub(crate) error: StoreError,
+    pub(crate) ends_transaction: bool,
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        failure.error
+    }
+}
+
+pub(crate) async fn execute(
+    connection: &mut SqliteConnection,
+    before: Option<&'static str>,
+    sql: &'static str,
+    args: Vec<Value>,
+) -> Result<u64, Failure> {
+    let mut answers = connection.fetch_many(bound(before, sql, args));
+    let mut changed = 0;
+    while let Some(answer) = answers.try_next().await.map_err(read_error)? {
+        // Each statement of the text answers; the last is the caller's. (Savepoints repeat an older count.)
+        if let Either::Left(done) = answer {
+            changed = done.rows_affected();
+        }
+    }
+    Ok(changed)
+}
+
+pub(crate) async fn fetch_optional(
+    connection: &mut SqliteConnection,
+    before: Option<&'static str>,
+    sql: &'static str,
+    args: Vec<Value>,
+) -> Result<Option<Row>, Failure> {
+    bound(before, sql, args)
+        .fetch_optional(connection)
+        .await
+        .map(|row| row.map(Row::sqlite))
+        .map_err(read_error)
+}
+
+pub(crate) async fn fetch_all(
+    connection: &mut SqliteConnection,
+    before: Option<&'static str>,
+    sql: &'static str,
+    args: Vec<Value>,
+) -> Result<Vec<Row>, Failure> {
+    bound(before, sql, args)
+        .fetch_all(connection)
+        .await
+        .map(|rows| rows.into_iter().map(Row::sqlite).collect())
+        .map_err(read_error)
+}
+
+/// The statement with its arguments, kept prepared by the connection under its text. Both parts of the text are
+/// constants of the program, so their joint is as safe as they are.
+fn bound(
+    before: Option<&'static str>,
+    sql: &'static str,
+    args: Vec<Value>,
+) -> Query<'static, Sqlite, SqliteArguments> {
+    let query = match before {
+        None => sqlx::query(sql),
+        Some(before) => sqlx::query(AssertSqlSafe([before, sql].join("; "))),
+    };
+    args.into_iter().fold(query, |query, value| match value {
+        Value::Null => query.bind(None::<i64>),
+        Value::Integer(number) => query.bind(number),
+        Value::Text(text) => query.bind(text),
+        Value::Bytes(bytes) => query.bind(bytes),
+    })
+}
+
+/// Reads a driver error by SQLite's result codes (sqlite.org/rescode.html). Its text is dropped: only the code
+/// goes on.
+pub(crate) fn read_error(error: sqlx::Error) -> Failure {
+    let (error, ends_transaction) = match error {
+        sqlx::Error::Database(database) => {
+            let code = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0);
+            read_code(code)
+        }
+        sqlx::Error::PoolTimedOut => (StoreError::Busy, false),
+        sqlx::Error::Io(_)
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::BeginFailed => (StoreError::Unavailable, true),
+        _ => (StoreError::Statement { code: 0 }, false),
+    };
+    Failure { error, ends_transaction }
+}
+
+/// The error of a result code, and whether SQLite may have rolled the whole transaction back by itself
+/// (sqlite.org/lang_transaction.html, "Response To Errors Within A Transaction").
+fn read_code(code: i32) -> (StoreError, bool) {
+    const UNIQUE: i32 = 2067;
+    const PRIMARY_KEY: i32 = 1555;
+    const ROWID: i32 = 2579;
+    if matches!(code, UNIQUE | PRIMARY_KEY | ROWID) {
+        return (StoreError::Conflict, false);
+    }
+    match code & 0xff {
+        // BUSY, LOCKED
+        5 | 6 => (StoreError::Busy, true),
+        // NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL, NOLFS
+        7..=10 | 13..=15 | 22 => (StoreError::Unavailable, true),
+        // CORRUPT, NOTADB
+        11 | 26 => (StoreError::Damaged, true),
+        // CONSTRAINT in its other forms
+        19 => (StoreError::Constraint, false),
+        _ => (StoreError::Statement { code }, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_codes_are_read_as_sqlite_documents_them() {
+        assert_eq!(read_code(5), (StoreError::Busy, true));
+        assert_eq!(read_code(517), (StoreError::Busy, true)); // BUSY_SNAPSHOT
+        assert_eq!(read_code(13), (StoreError::Unavailable, true)); // FULL
+        assert_eq!(read_code(778), (StoreError::Unavailable, true)); // IOERR_WRITE
+        assert_eq!(read_code(2067), (StoreError::Conflict, false));
+        assert_eq!(read_code(1555), (StoreError::Conflict, false));
+        assert_eq!(read_code(275), (StoreError::Constraint, false)); // CONSTRAINT_CHECK
+        assert_eq!(read_code(3091), (StoreError::Constraint, false)); // CONSTRAINT_DATATYPE
+        assert_eq!(read_code(26), (StoreError::Damaged, true));
+        assert_eq!(read_code(1), (StoreError::Statement { code: 1 }, false));
+    }
+}

@@ -1,0 +1,161 @@
+//! The store as its callers see it: commit, read, ready, checkpoint, close.
+
+use crate::act::{Act, Boxed, Typed};
+use crate::settings::Tally;
+use crate::sqlite::statement::read_error;
+use crate::sqlite::{self, Message, Place, Writer};
+use crate::{Counters, Dialect, Reader, Settings, StoreError, Work};
+use sqlx::sqlite::SqlitePool;
+use std::sync::Arc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+/// A database that many may use at once. Cheap to clone; all clones share one queue and one writer.
+#[derive(Clone)]
+pub struct Store {
+    queue: mpsc::Sender<Message>,
+    engine: Engine,
+    tally: Arc<Tally>,
+}
+
+#[derive(Clone)]
+enum Engine {
+    Sqlite { readers: SqlitePool, place: Arc<Place> },
+}
+
+impl Store {
+    /// Opens `sqlite:PATH`: creates the file with mode 0600, runs the migrations, starts the writer on the
+    /// current tokio runtime.
+    ///
+    /// # Errors
+    /// [`StoreError::Url`], [`StoreError::NewerSchema`], [`StoreError::Migration`], [`StoreError::Damaged`],
+    /// [`StoreError::Busy`] or [`StoreError::Unavailable`].
+    pub async fn open(url: &str, settings: Settings) -> Result<Store, StoreError> {
+        let place = Arc::new(Place::parse(url)?);
+        let connection = sqlite::prepare(&place, &settings).await?;
+        let readers = sqlite::readers(&place, &settings);
+        let tally = Arc::new(Tally::default());
+        let (queue, waiting) = mpsc::channel(settings.queue.max(1));
+        let writer = Writer {
+            place: Arc::clone(&place),
+            settings: Settings { batch: settings.batch.max(1), ..settings },
+            tally: Arc::clone(&tally),
+            connection: Some(connection),
+        };
+        tokio::spawn(writer.run(waiting));
+        Ok(Store { queue, engine: Engine::Sqlite { readers, place }, tally })
+    }
+
+    /// Runs `act` in the next transaction and answers once it is durable.
+    ///
+    /// Acts that arrive while a commit is in flight share the next one, each in its own savepoint: an act that
+    /// fails, panics or takes too long is rolled back alone. When the transaction itself fails, every act of it
+    /// gets that error. Dropping the returned future does not cancel: the act still happens wholly or not at
+    /// all. Inside an act, do nothing but statements: the writer waits for you.
+    ///
+    /// # Errors
+    /// Whatever `act` returns, or as `E`: [`StoreError::Busy`] (queue full, or another process holds the lock),
+    /// [`StoreError::Unavailable`], [`StoreError::Damaged`], [`StoreError::Panicked`], [`StoreError::TimedOut`].
+    pub async fn commit<T, E, F>(&self, act: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: for<'w> FnOnce(&'w mut Work<'_>) -> Boxed<'w, Result<T, E>> + Send + 'static,
+    {
+        let (act, answer) = Typed::new(act);
+        self.enqueue(Box::new(act))?;
+        // The writer answers every act it took; silence means that its runtime has ended.
+        answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable.into()))
+    }
+
+    /// A snapshot for reading. It waits for no writer and no writer waits for it.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when every reader stays taken for [`Settings::busy_timeout`], or
+    /// [`StoreError::Unavailable`].
+    pub async fn read(&self) -> Result<Reader, StoreError> {
+        match &self.engine {
+            Engine::Sqlite { readers, .. } => {
+                readers.begin().await.map(Reader::sqlite).map_err(|error| read_error(error).error)
+            }
+        }
+    }
+
+    /// Whether the store can read and take the write lock now. After a failed transaction it also writes, so
+    /// that a full disk is not called ready.
+    ///
+    /// # Errors
+    /// What an act or a read would fail with now.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        match &self.engine {
+            Engine::Sqlite { place, .. } => place.check()?,
+        }
+        self.read().await?.fetch_optional("SELECT name FROM setting LIMIT 1", Vec::new()).await?;
+        let probe = self.tally.suspect();
+        self.commit(move |work| {
+            Box::pin(async move {
+                if probe {
+                    work.execute(
+                        "INSERT INTO setting (name, value) VALUES ('store.probe', 'written') \
+                         ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                        Vec::new(),
+                    )
+                    .await?;
+                }
+                Ok::<(), StoreError>(())
+            })
+        })
+        .await
+    }
+
+    /// Moves the write-ahead log into the database file and empties it, and gives free pages back: after that no
+    /// byte that was deleted before is left in either file. Call it after shredding.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when a reader kept the log in use (call again), or [`StoreError::Unavailable`].
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Checkpoint(reply))?;
+        answer.await.unwrap_or(Err(StoreError::Unavailable))
+    }
+
+    /// Finishes what is queued, empties the log and closes. Other clones get [`StoreError::Unavailable`] from
+    /// then on.
+    pub async fn close(self) {
+        let (reply, done) = oneshot::channel();
+        // Readers first: the last connection to close is the writer's, and it folds the log into the file.
+        match &self.engine {
+            Engine::Sqlite { readers, .. } => readers.close().await,
+        }
+        if self.queue.send(Message::Close(reply)).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// What the writer has done so far.
+    pub fn counters(&self) -> Counters {
+        self.tally.read()
+    }
+
+    /// The SQL that this store speaks.
+    pub fn dialect(&self) -> Dialect {
+        match &self.engine {
+            Engine::Sqlite { .. } => Dialect::Sqlite,
+        }
+    }
+
+    fn enqueue(&self, act: Box<dyn Act>) -> Result<(), StoreError> {
+        self.send(Message::Act(act)).inspect_err(|error| {
+            if *error == StoreError::Busy {
+                self.tally.busy(1);
+            }
+        })
+    }
+
+    fn send(&self, message: Message) -> Result<(), StoreError> {
+        self.queue.try_send(message).map_err(|error| match error {
+            TrySendError::Full(_) => StoreError::Busy,
+            TrySendError::Closed(_) => StoreError::Unavailable,
+        })
+    }
+}

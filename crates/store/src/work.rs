@@ -1,0 +1,98 @@
+//! One open transaction, as an act sees it: statements in, rows out. It cannot commit; only the writer can.
+
+use crate::sqlite::statement::{self, Failure};
+use crate::{Dialect, Row, StoreError, Value};
+use sqlx::SqliteConnection;
+
+/// The transaction that an act runs in. Its writes become durable together with the act's answer, or never.
+pub struct Work<'c> {
+    connection: Connection<'c>,
+    broken: Option<StoreError>,
+    /// What ends the act before this one. It goes to the database in one message with the first statement: each
+    /// message costs two thread switches, and most acts are a few statements long.
+    boundary: Option<&'static str>,
+}
+
+enum Connection<'c> {
+    Sqlite(&'c mut SqliteConnection),
+}
+
+impl<'c> Work<'c> {
+    pub(crate) fn sqlite(connection: &'c mut SqliteConnection, boundary: Option<&'static str>) -> Self {
+        Work { connection: Connection::Sqlite(connection), broken: None, boundary }
+    }
+
+    /// Whether the boundary is still to be sent, because the act ran no statement.
+    pub(crate) fn untouched(&self) -> bool {
+        self.boundary.is_some()
+    }
+
+    /// The error after which the whole transaction is lost. A database may end a transaction by itself when the
+    /// disk fails; whatever an act wrote after that would commit alone, so nothing more is let through.
+    pub(crate) fn broken(&self) -> Option<StoreError> {
+        self.broken
+    }
+
+    /// Runs a statement and tells how many rows it changed.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of the statement; [`StoreError::Conflict`] for a key that is taken.
+    pub async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, StoreError> {
+        let boundary = self.open()?;
+        let answer = match &mut self.connection {
+            Connection::Sqlite(connection) => statement::execute(connection, boundary, sql, args).await,
+        };
+        self.judge(answer)
+    }
+
+    /// The first row, or none.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of the statement.
+    pub async fn fetch_optional(
+        &mut self,
+        sql: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        let boundary = self.open()?;
+        let answer = match &mut self.connection {
+            Connection::Sqlite(connection) => {
+                statement::fetch_optional(connection, boundary, sql, args).await
+            }
+        };
+        self.judge(answer)
+    }
+
+    /// Every row, in the statement's order. Put a LIMIT into the statement.
+    ///
+    /// # Errors
+    /// Any [`StoreError`] of the statement.
+    pub async fn fetch_all(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let boundary = self.open()?;
+        let answer = match &mut self.connection {
+            Connection::Sqlite(connection) => statement::fetch_all(connection, boundary, sql, args).await,
+        };
+        self.judge(answer)
+    }
+
+    /// The SQL that is spoken here.
+    pub fn dialect(&self) -> Dialect {
+        match &self.connection {
+            Connection::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    fn open(&mut self) -> Result<Option<&'static str>, StoreError> {
+        self.broken.map_or(Ok(()), Err)?;
+        Ok(self.boundary.take())
+    }
+
+    fn judge<T>(&mut self, answer: Result<T, Failure>) -> Result<T, StoreError> {
+        answer.map_err(|failure| {
+            if failure.ends_transaction {
+                self.broken = Some(failure.error);
+            }
+            failure.error
+        })
+    }
+}

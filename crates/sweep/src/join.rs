@@ -1,0 +1,92 @@
+//! Numbers split over neighbours: `["4111","1111","1111","1111"]`, `p1=41111111&p2=11111111`, lists of digits.
+
+use crate::context::FieldContext;
+use crate::pan;
+use crate::runs::{self, Found};
+use crate::verdict::Kind;
+use zeroize::Zeroizing;
+
+/// One neighbour: its text when it is digits and nothing else.
+pub(crate) fn piece(text: &str) -> Option<&str> {
+    let digits = text.trim();
+    (!digits.is_empty() && digits.len() <= 13 && digits.bytes().all(|b| b.is_ascii_digit())).then_some(digits)
+}
+
+/// Judges neighbours in their order; `None` stands for one that is no piece and ends a row.
+pub(crate) fn find<'a>(
+    neighbours: impl Iterator<Item = Option<&'a str>>,
+    context: FieldContext,
+) -> Option<Found> {
+    let mut row: Vec<&str> = vec![];
+    for neighbour in neighbours {
+        match neighbour {
+            Some(piece) => row.push(piece),
+            None => {
+                if let Some(found) = judge(&row, context) {
+                    return Some(found);
+                }
+                row.clear();
+            }
+        }
+    }
+    judge(&row, context)
+}
+
+fn judge(row: &[&str], context: FieldContext) -> Option<Found> {
+    if row.len() < 2 || row.iter().map(|piece| piece.len()).sum::<usize>() < 12 {
+        return None;
+    }
+    // Written out with single spaces, neighbours are judged by the same groupings as groups in a text.
+    let spaced = Zeroizing::new(row.join(" "));
+    if let Some(found) = runs::find(&spaced, context) {
+        return Some(found);
+    }
+    // Two to six neighbours that are the whole row: a number cut anywhere.
+    let whole = Zeroizing::new(row.concat());
+    let cut_anywhere = context == FieldContext::Card && row.len() <= 6;
+    if cut_anywhere && let Some(brand) = pan::judge_in_card_field(whole.as_bytes()) {
+        return Some(Found::new(Kind::Pan, Some(brand), whole.len()));
+    }
+    // Character codes of digits.
+    let decoded: Option<String> = row
+        .iter()
+        .map(|piece| {
+            piece.parse::<u8>().ok().map(char::from).filter(|c| c.is_ascii_digit() || matches!(c, ' ' | '-'))
+        })
+        .collect();
+    runs::find(&Zeroizing::new(decoded?), context)
+}
+
+/// What names of cut pieces have in common: `p` of `p1` and `p2`, `card` of `card[0]` and `card[1]`.
+pub(crate) fn stem(name: &str) -> &str {
+    name.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '[' | ']' | '_' | '-' | '.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hit(row: &[&str]) -> bool {
+        find(row.iter().map(|text| piece(text)), FieldContext::Plain).is_some()
+    }
+
+    #[test]
+    fn split_numbers_are_joined() {
+        assert!(hit(&["41111111", "11111111"]));
+        assert!(hit(&["4111", "1111", "1111", "1111"]));
+        assert!(hit(&["3782", "822463", "10005"]));
+        assert!(hit(&["visit", "4111", "1111", "1111", "1111", "x"]));
+        let digits: Vec<String> = "4111111111111111".chars().map(String::from).collect();
+        assert!(hit(&digits.iter().map(String::as_str).collect::<Vec<_>>()));
+        let codes: Vec<String> = "4111111111111111".bytes().map(|b| b.to_string()).collect();
+        assert!(hit(&codes.iter().map(String::as_str).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn honest_neighbours_are_not() {
+        assert!(!hit(&["94107", "2026", "10", "3", "12540"]));
+        assert!(!hit(&["99213", "99214", "99215"]));
+        assert!(!hit(&["4155551234", "4155551235"]));
+        assert!(!hit(&["4111", "x", "1111", "1111", "1111"]));
+    }
+}

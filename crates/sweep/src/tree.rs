@@ -1,0 +1,96 @@
+//! Sweeps a JSON tree: every name, every value, and neighbours that join up.
+
+use crate::context::{Exempt, Exemption, FieldContext};
+use crate::document::Json;
+use crate::leaf::{self, Seen};
+use crate::verdict::{Hit, Place};
+use crate::{Undecidable, join};
+
+/// The first hit in a document, with its place.
+pub(crate) fn sweep(json: &Json, exemptions: &[Exemption]) -> Result<Option<Hit>, Undecidable> {
+    let mut walk = Walk { exemptions, path: vec![], nested: 0 };
+    let seen = walk.value(json, FieldContext::Plain)?;
+    Ok(seen.map(|(found, view)| {
+        let place = walk.path.iter().fold(Place::default(), |place, step| place.child(step));
+        Hit { place, view, kind: found.kind, brand: found.brand, length: found.length }
+    }))
+}
+
+/// The first hit in a document that was found inside a value.
+pub(crate) fn sweep_inner(
+    json: &Json,
+    context: FieldContext,
+    nested: usize,
+) -> Result<Option<Seen>, Undecidable> {
+    let mut walk = Walk { exemptions: &[], path: vec![], nested };
+    Ok(walk.value(json, context)?.map(|(found, _)| (found, "json-in-string")))
+}
+
+struct Walk<'a> {
+    exemptions: &'a [Exemption],
+    /// Left standing where a hit was found.
+    path: Vec<&'a str>,
+    nested: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn value(&mut self, value: &'a Json, context: FieldContext) -> Result<Option<Seen>, Undecidable> {
+        match value {
+            Json::Null | Json::Bool(_) => Ok(None),
+            Json::Number(text) | Json::Text(text) => {
+                if self.exemption().is_some_and(|kind| kind.frees(text)) {
+                    return Ok(None);
+                }
+                leaf::sweep(text, context, self.nested)
+            }
+            Json::Array(items) => self.array(items, context),
+            Json::Object(members) => self.object(members, context),
+        }
+    }
+
+    fn array(&mut self, items: &'a [Json], context: FieldContext) -> Result<Option<Seen>, Undecidable> {
+        self.path.push("*");
+        let joinable = self.exemption().is_none();
+        for item in items {
+            if let Some(seen) = self.value(item, context)? {
+                return Ok(Some(seen));
+            }
+        }
+        if joinable && let Some(found) = join::find(items.iter().map(piece), context) {
+            return Ok(Some((found, "joined")));
+        }
+        self.path.pop();
+        Ok(None)
+    }
+
+    fn object(
+        &mut self,
+        members: &'a [(crate::document::Text, Json)],
+        context: FieldContext,
+    ) -> Result<Option<Seen>, Undecidable> {
+        let mut pieces = Vec::with_capacity(members.len());
+        for (name, value) in members {
+            self.path.push(name);
+            if let Some((found, _)) = leaf::sweep(name, FieldContext::Plain, self.nested)? {
+                return Ok(Some((found, "name")));
+            }
+            if let Some(seen) = self.value(value, context.inside(name))? {
+                return Ok(Some(seen));
+            }
+            pieces.push(if self.exemption().is_none() { piece(value) } else { None });
+            self.path.pop();
+        }
+        Ok(join::find(pieces.into_iter(), context).map(|found| (found, "joined")))
+    }
+
+    fn exemption(&self) -> Option<Exempt> {
+        if self.exemptions.is_empty() {
+            return None;
+        }
+        self.exemptions.iter().find(|exemption| exemption.covers(&self.path)).map(|exemption| exemption.kind)
+    }
+}
+
+fn piece(value: &Json) -> Option<&str> {
+    value.as_text().and_then(join::piece)
+}

@@ -1,0 +1,166 @@
+//! A draft into the open transaction: rows on the shelf, the winning tokens, and the message that may leave. The
+//! HSM is not in reach here, so it cannot be called while the transaction is open.
+
+use super::cvc::Cvc;
+use super::draft::{CardProblem, CardsDraft, Sealed};
+use super::fields;
+use super::message::{BOUNDARY, Facts, Head, MessageDraft};
+use super::stray::Scrubbed;
+use crate::error::VaultError;
+use crate::shape::FieldPath;
+use crate::shelf::{self, Metadata, NewCard};
+use store::Work;
+use sweep::document::Document;
+use sweep::{Exemption, Limits};
+use tokens::{Format, MaskedCard, Tenant, Token};
+
+/// A card that has its row. It counts only once the transaction is durable.
+pub struct Settled {
+    /// The token: with `reuse` the tenant's existing one for that card.
+    pub token: Token,
+    /// Brand, last four, expiry.
+    pub card: MaskedCard,
+    /// Unix microseconds.
+    pub created_at_us: i64,
+    /// Unix microseconds; none means until it is shredded.
+    pub expires_at_us: Option<i64>,
+    /// Whether the token was there before.
+    pub reused: bool,
+    /// What the caller keeps with it.
+    pub metadata: Metadata,
+    /// What the token looks like.
+    pub format: Format,
+    tenant: Tenant,
+    cvc: Option<Cvc>,
+}
+
+impl Settled {
+    /// Whose card it is, and its code, which can be taken once.
+    pub(crate) fn take_cvc(&mut self, keep: impl FnOnce(&Tenant, &Token, Held)) {
+        if let Some(cvc) = self.cvc.take() {
+            keep(&self.tenant, &self.token, Held(cvc));
+        }
+    }
+}
+
+/// A code on its way to its holder; outside the clear room it can only be handed on.
+pub(crate) struct Held(pub(in crate::clear) Cvc);
+
+impl CardsDraft {
+    /// Puts the cards on the shelf. Problems of single cards stay what they were.
+    ///
+    /// # Errors
+    /// Any failure of the store; then the transaction must not be committed.
+    pub async fn settle(
+        self,
+        work: &mut Work<'_>,
+        now_us: i64,
+    ) -> Result<Vec<Result<Settled, CardProblem>>, VaultError> {
+        let mut settled = Vec::with_capacity(self.cards.len());
+        for card in self.cards {
+            settled.push(match card {
+                Ok(sealed) => Ok(shelve(work, &self.tenant, sealed, now_us).await?),
+                Err(problem) => Err(problem),
+            });
+        }
+        Ok(settled)
+    }
+}
+
+async fn shelve(
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    sealed: Sealed,
+    now_us: i64,
+) -> Result<Settled, VaultError> {
+    let new = NewCard {
+        token: &sealed.token,
+        card: &sealed.card,
+        envelope: &sealed.envelope,
+        data_key_id: &sealed.data_key_id,
+        fingerprint: sealed.fingerprint.as_ref(),
+        format: sealed.format,
+        metadata: &sealed.metadata,
+        expires_at_us: sealed.expires_at_us,
+    };
+    let (record, reused) = shelf::put(work, tenant, &new, now_us).await?;
+    Ok(Settled {
+        token: record.token,
+        card: record.card,
+        created_at_us: record.created_at_us,
+        expires_at_us: record.expires_at_us,
+        reused,
+        metadata: record.metadata,
+        format: record.format,
+        tenant: tenant.clone(),
+        cvc: sealed.cvc,
+    })
+}
+
+/// A message whose cards have their rows.
+pub struct SettledMessage {
+    head: Head,
+    document: Option<Document>,
+    places: Vec<FieldPath>,
+    cards: Vec<Settled>,
+    facts: Facts,
+    exempt: Vec<Exemption>,
+    limits: Limits,
+}
+
+impl MessageDraft {
+    /// Puts the message's cards on the shelf.
+    ///
+    /// # Errors
+    /// Any failure of the store; then the transaction must not be committed.
+    pub async fn settle(self, work: &mut Work<'_>, now_us: i64) -> Result<SettledMessage, VaultError> {
+        let mut places = Vec::with_capacity(self.cards.len());
+        let mut cards = Vec::with_capacity(self.cards.len());
+        for (place, sealed) in self.cards {
+            places.push(place);
+            cards.push(shelve(work, &self.tenant, sealed, now_us).await?);
+        }
+        Ok(SettledMessage {
+            head: self.head,
+            document: self.document,
+            places,
+            cards,
+            facts: self.facts,
+            exempt: self.exempt,
+            limits: self.limits,
+        })
+    }
+}
+
+impl SettledMessage {
+    /// The cards of the message, in the order of its route.
+    pub fn cards(&mut self) -> &mut [Settled] {
+        &mut self.cards
+    }
+
+    /// What the message says besides its card.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// The message that may leave: tokens where the numbers were, codes gone, brand and last four beside each
+    /// token, written anew and searched once more as it will leave.
+    ///
+    /// # Errors
+    /// [`VaultError::StrayPan`] when anything in it reads like a card.
+    pub fn scrub(self) -> Result<Scrubbed, VaultError> {
+        let Some(mut document) = self.document else {
+            return Scrubbed::prove(self.head, None, vec![], &[], &self.limits);
+        };
+        for (place, settled) in self.places.iter().zip(&self.cards) {
+            fields::put(&mut document, place, settled.token.as_str())?;
+            fields::put_beside(&mut document, place, "last4", settled.card.last4.as_str())?;
+            fields::put_beside(&mut document, place, "brand", settled.card.brand.as_str())?;
+        }
+        let (content_type, mut body) = document.write(BOUNDARY)?;
+        Scrubbed::prove(self.head, Some(content_type), std::mem::take(&mut *body), &self.exempt, &self.limits)
+    }
+}
+
+static_assertions::assert_not_impl_any!(Settled: std::fmt::Debug, Clone, serde::Serialize);
+static_assertions::assert_not_impl_any!(SettledMessage: std::fmt::Debug, Clone, serde::Serialize);

@@ -1,0 +1,283 @@
+//! Rows of sealed cards. Nothing here can open one.
+
+use crate::error::VaultError;
+use std::collections::BTreeMap;
+use store::{Fetch, Row, Work};
+use tokens::{Brand, Format, Last4, MaskedCard, Tenant, Token};
+
+/// Flat names and values that the caller keeps with a token.
+pub type Metadata = BTreeMap<String, String>;
+
+/// What a token's record can still be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CardState {
+    /// It can be charged.
+    Usable,
+    /// Past the token's own `expires_at`.
+    Expired,
+    /// The sealed card is gone for good.
+    Shredded,
+}
+
+/// The masked view of one stored card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardRecord {
+    /// The token.
+    pub token: Token,
+    /// Brand, last four, expiry.
+    pub card: MaskedCard,
+    /// What the token looks like.
+    pub format: Format,
+    /// What the caller keeps with it.
+    pub metadata: Metadata,
+    /// Unix microseconds.
+    pub created_at_us: i64,
+    /// Unix microseconds; none means until it is shredded.
+    pub expires_at_us: Option<i64>,
+    /// What it can still be used for.
+    pub state: CardState,
+}
+
+/// The record behind a tenant's token, or none; another tenant's token is none as well.
+///
+/// # Errors
+/// Any failure of the store; [`VaultError::Integrity`] for a row that was not written here.
+pub async fn find(
+    from: &mut impl Fetch,
+    tenant: &Tenant,
+    token: &Token,
+) -> Result<Option<CardRecord>, VaultError> {
+    let row = from
+        .fetch_optional(
+            "SELECT token, brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, shredded_at \
+             FROM card WHERE tenant = $1 AND token = $2",
+            vec![tenant.as_str().into(), token.as_str().into()],
+        )
+        .await?;
+    row.map(|row| record(&row, crate::clock::wall_us())).transpose()
+}
+
+/// What shredding did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shredded {
+    /// The card is gone now.
+    Done,
+    /// It was gone before.
+    Already,
+    /// The tenant has no such token.
+    Unknown,
+}
+
+/// Destroys a sealed card: envelope, fingerprint, key name and metadata go; token, brand, last four and dates stay,
+/// so that later use can be answered with "gone". The record's key was used once and is derived from the salt in
+/// the envelope, so it is gone too. Run twice, it ends in the same place.
+///
+/// # Errors
+/// Any failure of the store.
+pub async fn shred(
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    token: &Token,
+    now_us: i64,
+) -> Result<Shredded, VaultError> {
+    let key = || vec![tenant.as_str().into(), token.as_str().into()];
+    let mut args = key();
+    args.push(now_us.into());
+    let rows = work
+        .execute(
+            "UPDATE card SET envelope = NULL, fingerprint = NULL, data_key_id = NULL, metadata = NULL, \
+             shredded_at = $3 WHERE tenant = $1 AND token = $2 AND shredded_at IS NULL",
+            args,
+        )
+        .await?;
+    if rows > 0 {
+        return Ok(Shredded::Done);
+    }
+    let there = work.fetch_optional("SELECT token FROM card WHERE tenant = $1 AND token = $2", key()).await?;
+    Ok(if there.is_some() { Shredded::Already } else { Shredded::Unknown })
+}
+
+/// A sealed card that waits for its row.
+pub(crate) struct NewCard<'a> {
+    pub(crate) token: &'a Token,
+    pub(crate) card: &'a MaskedCard,
+    pub(crate) envelope: &'a [u8],
+    pub(crate) data_key_id: &'a [u8; 16],
+    /// Only of a reusable card: where none is needed none is kept.
+    pub(crate) fingerprint: Option<&'a ([u8; 32], u32)>,
+    pub(crate) format: Format,
+    pub(crate) metadata: &'a Metadata,
+    pub(crate) expires_at_us: Option<i64>,
+}
+
+/// Puts a card on the shelf. With a fingerprint the tenant's living token of the same card wins, whoever races:
+/// then that record comes back with its expiry brought up to date.
+pub(crate) async fn put(
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    new: &NewCard<'_>,
+    now_us: i64,
+) -> Result<(CardRecord, bool), VaultError> {
+    if let Some((fingerprint, version)) = new.fingerprint {
+        retire_expired(work, tenant, fingerprint, *version, now_us).await?;
+    }
+    if insert(work, tenant, new, now_us).await? {
+        let record = CardRecord {
+            token: new.token.clone(),
+            card: new.card.clone(),
+            format: new.format,
+            metadata: new.metadata.clone(),
+            created_at_us: now_us,
+            expires_at_us: new.expires_at_us,
+            state: CardState::Usable,
+        };
+        return Ok((record, false));
+    }
+    // Without a fingerprint the token itself was taken: one in 10^39, or a card-shaped one in 10^7 and more.
+    let (fingerprint, version) = new.fingerprint.ok_or(VaultError::StoreBusy)?;
+    let row = work
+        .fetch_optional(
+            "UPDATE card SET exp_month = $4, exp_year = $5 WHERE tenant = $1 AND fingerprint_version = $2 \
+             AND fingerprint = $3 AND reusable = 1 AND shredded_at IS NULL \
+             RETURNING token, brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, shredded_at",
+            vec![
+                tenant.as_str().into(),
+                (*version).into(),
+                fingerprint.into(),
+                new.card.exp_month.into(),
+                new.card.exp_year.into(),
+            ],
+        )
+        .await?
+        .ok_or(VaultError::StoreBusy)?;
+    Ok((record(&row, now_us)?, true))
+}
+
+/// A reusable token past its own date must not come back to life; it gives up its place for the card.
+async fn retire_expired(
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    fingerprint: &[u8; 32],
+    version: u32,
+    now_us: i64,
+) -> Result<(), VaultError> {
+    work.execute(
+        "UPDATE card SET reusable = 0, fingerprint = NULL WHERE tenant = $1 AND fingerprint_version = $2 \
+         AND fingerprint = $3 AND reusable = 1 AND shredded_at IS NULL AND expires_at <= $4",
+        vec![tenant.as_str().into(), version.into(), fingerprint.into(), now_us.into()],
+    )
+    .await?;
+    Ok(())
+}
+
+async fn insert(
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    new: &NewCard<'_>,
+    now_us: i64,
+) -> Result<bool, VaultError> {
+    let metadata = if new.metadata.is_empty() {
+        None
+    } else {
+        Some(serde_json::to_string(new.metadata).map_err(|_| VaultError::Integrity)?)
+    };
+    let rows = work
+        .execute(
+            "INSERT INTO card (tenant, token, fingerprint, fingerprint_version, reusable, envelope, data_key_id, \
+             brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+            vec![
+                tenant.as_str().into(),
+                new.token.as_str().into(),
+                new.fingerprint.map(|(fingerprint, _)| fingerprint).into(),
+                new.fingerprint.map_or(0, |(_, version)| *version).into(),
+                new.fingerprint.is_some().into(),
+                new.envelope.into(),
+                new.data_key_id.into(),
+                new.card.brand.as_str().into(),
+                new.card.last4.as_str().into(),
+                new.card.exp_month.into(),
+                new.card.exp_year.into(),
+                format_name(new.format).into(),
+                metadata.into(),
+                now_us.into(),
+                new.expires_at_us.into(),
+            ],
+        )
+        .await?;
+    Ok(rows == 1)
+}
+
+/// A record with its sealed bytes.
+pub(crate) struct Stored {
+    pub(crate) record: CardRecord,
+    pub(crate) envelope: Option<Vec<u8>>,
+    pub(crate) data_key_id: Option<Vec<u8>>,
+}
+
+/// The sealed card behind a tenant's token.
+pub(crate) async fn take_down(
+    from: &mut impl Fetch,
+    tenant: &Tenant,
+    token: &Token,
+    now_us: i64,
+) -> Result<Option<Stored>, VaultError> {
+    let row = from
+        .fetch_optional(
+            "SELECT token, brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, shredded_at, \
+             envelope, data_key_id FROM card WHERE tenant = $1 AND token = $2",
+            vec![tenant.as_str().into(), token.as_str().into()],
+        )
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Stored {
+        record: record(&row, now_us)?,
+        envelope: row.optional_bytes("envelope")?,
+        data_key_id: row.optional_bytes("data_key_id")?,
+    }))
+}
+
+fn record(row: &Row, now_us: i64) -> Result<CardRecord, VaultError> {
+    let small = |column| row.integer(column).map_err(VaultError::from);
+    let metadata = match row.optional_text("metadata")? {
+        Some(text) => serde_json::from_str(&text).map_err(|_| VaultError::Integrity)?,
+        None => Metadata::new(),
+    };
+    let expires_at_us = row.optional_integer("expires_at")?;
+    let state = if row.optional_integer("shredded_at")?.is_some() {
+        CardState::Shredded
+    } else if expires_at_us.is_some_and(|end| end <= now_us) {
+        CardState::Expired
+    } else {
+        CardState::Usable
+    };
+    Ok(CardRecord {
+        token: Token::parse(&row.text("token")?).map_err(|_| VaultError::Integrity)?,
+        card: MaskedCard {
+            brand: Brand::from_name(&row.text("brand")?),
+            last4: Last4::parse(&row.text("last4")?).map_err(|_| VaultError::Integrity)?,
+            exp_month: u8::try_from(small("exp_month")?).map_err(|_| VaultError::Integrity)?,
+            exp_year: u16::try_from(small("exp_year")?).map_err(|_| VaultError::Integrity)?,
+        },
+        format: format_of(&row.text("format")?)?,
+        metadata,
+        created_at_us: row.integer("created_at")?,
+        expires_at_us,
+        state,
+    })
+}
+
+fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Opaque => "opaque",
+        Format::CardShaped => "card_shaped",
+    }
+}
+
+fn format_of(name: &str) -> Result<Format, VaultError> {
+    match name {
+        "opaque" => Ok(Format::Opaque),
+        "card_shaped" => Ok(Format::CardShaped),
+        _ => Err(VaultError::Integrity),
+    }
+}

@@ -1,0 +1,246 @@
+//! A card in, a token out: `POST /v1/tokens` and `POST /v1/tokens/batch`.
+
+use super::{Acted, Context, Refusal, Stopped, store_problem, vault_problem};
+use crate::answer::{Answer, Code, Problem};
+use crate::gateway::Gateway;
+use crate::idempotency::{Claim, Claimed};
+use crate::payments::purpose;
+use crate::permit::{Permit, Tokenize};
+use crate::record::{Event, now_us};
+use audit::{Action, Resource};
+use http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokens::{MaskedCard, Token};
+use vault::shelf::Metadata;
+use vault::{CardsShape, Intake, Settled};
+
+/// A token as the contract shows it.
+#[derive(Serialize)]
+pub struct TokenBody {
+    id: Token,
+    object: &'static str,
+    card: MaskedCard,
+    created_at: String,
+    expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Metadata::is_empty")]
+    metadata: Metadata,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reused: Option<bool>,
+}
+
+impl TokenBody {
+    pub(super) fn new(
+        id: Token,
+        card: MaskedCard,
+        created_at_us: i64,
+        expires_at_us: Option<i64>,
+        metadata: Metadata,
+        reused: Option<bool>,
+    ) -> TokenBody {
+        let created_at = rfc3339(created_at_us);
+        TokenBody {
+            id,
+            object: "token",
+            card,
+            created_at,
+            expires_at: expires_at_us.map(rfc3339),
+            metadata,
+            reused,
+        }
+    }
+
+    fn of(settled: &Settled) -> TokenBody {
+        TokenBody::new(
+            settled.token.clone(),
+            settled.card.clone(),
+            settled.created_at_us,
+            settled.expires_at_us,
+            settled.metadata.clone(),
+            Some(settled.reused),
+        )
+    }
+}
+
+/// A time as every answer shows it: RFC 3339, UTC.
+pub fn rfc3339(us: i64) -> String {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1000)
+        .ok()
+        .and_then(|time| time.replace_nanosecond(0).ok())
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum BatchLine {
+    Token(TokenBody),
+    Problem {
+        code: &'static str,
+        detail: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        place: Option<String>,
+    },
+}
+
+#[derive(Serialize)]
+struct Batch {
+    data: Vec<BatchLine>,
+}
+
+/// Seals the body's card or cards and answers with tokens.
+pub async fn create(
+    gateway: &Gateway,
+    context: &Context,
+    permit: Permit<Tokenize>,
+    shape: CardsShape,
+    headers: &HeaderMap,
+    body: crate::edge::Inbound,
+) -> Acted {
+    let refuse = |problem: Problem| Refusal::new(Action::TokenCreate, problem);
+    let tenant = permit.tenant().clone();
+    let endpoint = match shape {
+        CardsShape::One => "tokens",
+        CardsShape::Batch => "tokens_batch",
+    };
+
+    let intake = gateway.vault.intake(headers, body).await.map_err(|e| refuse(vault_problem(&e)))?;
+    let claim = claim(gateway, context, &permit_parts(&permit), endpoint, &intake).await.map_err(refuse)?;
+    let _working = claim.as_ref().map(|claim| gateway.running.enter(claim)).transpose().map_err(refuse)?;
+    ensure_data_key(gateway, context, &tenant).await.map_err(refuse)?;
+    let draft =
+        gateway.vault.draft_cards(&tenant, intake, shape).await.map_err(|e| refuse(vault_problem(&e)))?;
+
+    let (recorder, origin, request) =
+        (gateway.recorder.clone(), context.origin.clone(), context.request.clone());
+    let committed: Result<(Answer, Vec<Settled>), Stopped> = gateway
+        .store
+        .commit(move |work| {
+            Box::pin(async move {
+                if let Some(claim) = &claim
+                    && let Claimed::Replay(answer) = claim.take(work).await?
+                {
+                    return Ok((answer, Vec::new()));
+                }
+                let now = now_us();
+                let mut settled = Vec::new();
+                let mut lines = Vec::new();
+                let mut receipt = None;
+                for outcome in draft.settle(work, now).await? {
+                    match outcome {
+                        Ok(card) => {
+                            purpose::stored_card(work, &tenant, &card.token, request.as_str(), now).await?;
+                            let action = if card.reused { Action::TokenReuse } else { Action::TokenCreate };
+                            let event = Event::success(action, Resource::Token(card.token.clone()));
+                            receipt = Some(recorder.append(work, &origin, event).await?);
+                            lines.push(BatchLine::Token(TokenBody::of(&card)));
+                            settled.push(card);
+                        }
+                        Err(problem) => {
+                            let place = problem.place();
+                            let problem = vault_problem(&problem);
+                            let code = problem.code_text();
+                            let event = Event::refused(Action::TokenCreate, Resource::None, code);
+                            receipt = Some(recorder.append(work, &origin, event).await?);
+                            lines.push(BatchLine::Problem {
+                                code,
+                                detail: problem.detail().to_owned(),
+                                place,
+                            });
+                        }
+                    }
+                }
+                let receipt =
+                    receipt.ok_or(Problem::new(Code::MissingField, "Send at least one card").at("cards"))?;
+                let answer = match (shape, lines.pop()) {
+                    (CardsShape::One, Some(BatchLine::Token(body))) => {
+                        Answer::done(&receipt, StatusCode::CREATED, &body)
+                    }
+                    (CardsShape::One, _) => {
+                        return Err(Problem::new(
+                            Code::Internal,
+                            "No card was settled; report the request_id",
+                        )
+                        .into());
+                    }
+                    (CardsShape::Batch, last) => {
+                        lines.extend(last);
+                        Answer::done(&receipt, StatusCode::OK, &Batch { data: lines })
+                    }
+                };
+                if let Some(claim) = &claim {
+                    claim.finish(work, &answer).await?;
+                }
+                Ok((answer, settled))
+            })
+        })
+        .await;
+    let (answer, mut settled) = committed.map_err(|stopped| refuse(stopped.problem()))?;
+    for card in &mut settled {
+        gateway.vault.hold_cvc(card);
+        gateway.metrics.token_created(card.reused);
+    }
+    Ok(answer)
+}
+
+/// The parts of a permit that a claim needs.
+pub(super) struct Claimant {
+    pub(super) tenant: tokens::Tenant,
+    pub(super) principal: tokens::Principal,
+}
+
+fn permit_parts(permit: &Permit<Tokenize>) -> Claimant {
+    Claimant { tenant: permit.tenant().clone(), principal: permit.caller().principal().clone() }
+}
+
+/// The claim on the request's idempotency key, if it carries one. The MAC is made before any transaction is open.
+pub(super) async fn claim(
+    gateway: &Gateway,
+    context: &Context,
+    claimant: &Claimant,
+    endpoint: &str,
+    intake: &Intake,
+) -> Result<Option<Claim>, Problem> {
+    let Some(key) = context.idempotency_key.clone() else { return Ok(None) };
+    let request_mac = gateway.vault.request_mac(endpoint, intake).await.map_err(|e| vault_problem(&e))?;
+    Ok(Some(Claim {
+        tenant: claimant.tenant.clone(),
+        principal: claimant.principal.clone(),
+        endpoint: endpoint.to_owned(),
+        key,
+        request_mac,
+        owner: gateway.owner.clone(),
+    }))
+}
+
+/// A tenant's first card needs a data key; its making is recorded like every act on keys.
+pub(super) async fn ensure_data_key(
+    gateway: &Gateway,
+    context: &Context,
+    tenant: &tokens::Tenant,
+) -> Result<(), Problem> {
+    let wanted = gateway.vault.data_key_wanted(tenant).await.map_err(|e| vault_problem(&e))?;
+    let Some(draft) = wanted else { return Ok(()) };
+    let (recorder, origin) = (gateway.recorder.clone(), context.origin.clone());
+    gateway
+        .store
+        .commit(move |work| {
+            Box::pin(async move {
+                let resource = Resource::DataKey(*draft.id().as_bytes());
+                if draft.settle(work, now_us()).await? {
+                    let _receipt = recorder
+                        .append(work, &origin, Event::success(Action::DataKeyCreate, resource))
+                        .await?;
+                }
+                Ok::<(), Stopped>(())
+            })
+        })
+        .await
+        .map_err(Stopped::problem)
+}
+
+/// Used by acts that read: the store's error on the way to a reader.
+pub(super) fn read_refusal(action: Action, error: &store::StoreError) -> Refusal {
+    Refusal::new(action, store_problem(error))
+}

@@ -1,0 +1,166 @@
+//! The one table from what happened to status, code and title. No other file knows a status code of a problem.
+
+use http::StatusCode;
+
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $status:ident $code:literal $title:literal;)*) => {
+        /// Every problem that an answer can name (RFC 9457); the text form is stable.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Code { $($(#[$doc])* $name,)* }
+
+        impl Code {
+            /// Every code, in the order of the table.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// The stable snake_case code.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Code::$name => $code,)* }
+            }
+
+            /// The HTTP status that goes with it.
+            pub fn status(self) -> StatusCode {
+                match self { $(Code::$name => StatusCode::$status,)* }
+            }
+
+            /// One sentence for people.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$name => $title,)* }
+            }
+
+            /// The code of that text, if there is one.
+            pub fn from_name(name: &str) -> Option<Code> {
+                match name { $($code => Some(Code::$name),)* _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    // ── the door ──
+    /// The request cannot be read as HTTP in one way only.
+    AmbiguousRequest = BAD_REQUEST "ambiguous_request" "The request could be read in two ways";
+    /// A request target pangate does not take.
+    InvalidTarget = BAD_REQUEST "invalid_target" "The request target is not a plain path";
+    /// Upgrade, CONNECT, early data, Expect.
+    ProtocolRefused = BAD_REQUEST "protocol_refused" "This protocol feature is not offered";
+    /// Plain HTTP on the TLS port.
+    TlsRequired = BAD_REQUEST "tls_required" "This port speaks TLS only";
+    /// Header section too large.
+    HeadersTooLarge = REQUEST_HEADER_FIELDS_TOO_LARGE "headers_too_large" "The header section is too large";
+    /// Body too large.
+    TooLarge = PAYLOAD_TOO_LARGE "too_large" "The body is larger than this route takes";
+    /// Body did not arrive in time.
+    BodyTimeout = REQUEST_TIMEOUT "body_timeout" "The body did not arrive in time";
+    /// The request took longer than it may.
+    RequestTimeout = GATEWAY_TIMEOUT "request_timeout" "The request took too long and its outcome is not known";
+    /// The body broke off.
+    BodyIncomplete = BAD_REQUEST "body_incomplete" "The body ended before it was complete";
+    /// More work than is taken at once.
+    Overloaded = SERVICE_UNAVAILABLE "overloaded" "The gateway has as much work as it takes at once";
+    /// The gateway is about to stop.
+    Draining = SERVICE_UNAVAILABLE "draining" "The gateway is stopping";
+
+    // ── who and what ──
+    /// No credential.
+    MissingCredential = UNAUTHORIZED "missing_credential" "No credential was presented";
+    /// A credential nobody holds, or one that was revoked or has expired.
+    UnknownCredential = UNAUTHORIZED "unknown_credential" "The credential is not valid";
+    /// The role may not.
+    Forbidden = FORBIDDEN "forbidden" "The credential's role may not do this";
+    /// No such route.
+    UnknownRoute = NOT_FOUND "unknown_route" "There is nothing at this path";
+    /// The path exists with another method.
+    MethodNotAllowed = METHOD_NOT_ALLOWED "method_not_allowed" "The path does not take this method";
+
+    // ── the body ──
+    /// Not JSON.
+    MalformedJson = BAD_REQUEST "malformed_json" "The body is not well-formed JSON";
+    /// Not a form.
+    MalformedForm = BAD_REQUEST "malformed_form" "The body is not a well-formed form";
+    /// Not multipart.
+    MalformedMultipart = BAD_REQUEST "malformed_multipart" "The body is not well-formed multipart/form-data";
+    /// One key twice.
+    DuplicateKey = BAD_REQUEST "duplicate_key" "A key stands twice in one object";
+    /// Nested too deep, or too many values.
+    TooDeep = BAD_REQUEST "too_deep" "The body is nested deeper than this route takes";
+    /// Content type, charset or encoding that cannot be read.
+    UnsupportedMediaType = UNSUPPORTED_MEDIA_TYPE "unsupported_media_type" "The body's content type is not taken here";
+    /// Could not be decoded.
+    Undecodable = BAD_REQUEST "undecodable" "The body cannot be decoded";
+    /// A field of the wrong type.
+    WrongType = UNPROCESSABLE_ENTITY "wrong_type" "A field has the wrong type";
+    /// A field that the shape lacks.
+    UnknownField = UNPROCESSABLE_ENTITY "unknown_field" "A field is not part of this request";
+    /// A field that must be there.
+    MissingField = UNPROCESSABLE_ENTITY "missing_field" "A required field is missing";
+    /// A field's value is out of its range.
+    InvalidField = UNPROCESSABLE_ENTITY "invalid_field" "A field's value is not allowed";
+    /// A card number that is none.
+    InvalidCardNumber = UNPROCESSABLE_ENTITY "invalid_card_number" "The card number is not valid";
+    /// An expiry that no card bears, or past.
+    InvalidExpiry = UNPROCESSABLE_ENTITY "invalid_expiry" "The expiry date is not valid";
+    /// A CVC of the wrong form.
+    InvalidCvc = UNPROCESSABLE_ENTITY "invalid_cvc" "The card verification code is not valid";
+    /// An amount that is none.
+    InvalidAmount = UNPROCESSABLE_ENTITY "invalid_amount" "The amount or currency is not valid";
+    /// Something like a card number where none belongs.
+    StrayPan = BAD_REQUEST "stray_pan" "Something that could be a card number stands where none belongs";
+    /// Something like a CVC where none belongs.
+    StraySensitiveData = BAD_REQUEST "stray_sensitive_data" "Card verification data stands where none belongs";
+
+    // ── tokens ──
+    /// Not a token, none of this tenant's, or none at all.
+    UnknownToken = NOT_FOUND "unknown_token" "There is no such token";
+    /// The record was shredded or its token has expired.
+    TokenGone = GONE "token_gone" "The card behind this token was destroyed or its token has expired";
+
+    // ── money ──
+    /// No open payment and no stored-card consent.
+    NoOpenPayment = CONFLICT "no_open_payment" "The token was not collected for this charge";
+    /// The card was declined; `code` then carries the processor's reason.
+    Declined = PAYMENT_REQUIRED "card_declined" "The card was declined";
+    /// No such charge.
+    UnknownCharge = NOT_FOUND "unknown_charge" "There is no such charge";
+    /// No such refund.
+    UnknownRefund = NOT_FOUND "unknown_refund" "There is no such refund";
+    /// The charge is not in a state that allows it.
+    ChargeState = CONFLICT "charge_state" "The charge is not in a state that allows this";
+    /// More than is left.
+    RefundExceedsCapture = UNPROCESSABLE_ENTITY "refund_exceeds_capture" "The refund is more than what is left of the charge";
+    /// The refund waits for nobody, or for somebody else.
+    RefundState = CONFLICT "refund_state" "The refund is not in a state that allows this";
+    /// The approver asked for it.
+    SecondPersonRequired = FORBIDDEN "second_person_required" "Another person has to approve this";
+    /// Stored outcome unknown; ask again with the same key.
+    InDoubt = SERVICE_UNAVAILABLE "outcome_in_doubt" "The processor's answer is not known yet";
+
+    // ── idempotency ──
+    /// A key that is required.
+    IdempotencyKeyRequired = BAD_REQUEST "idempotency_key_required" "This request needs an Idempotency-Key";
+    /// A key that is too long or not printable.
+    IdempotencyKeyInvalid = BAD_REQUEST "idempotency_key_invalid" "The Idempotency-Key is not valid";
+    /// One key, two bodies.
+    IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" "The Idempotency-Key was used with another body";
+    /// The twin still runs.
+    IdempotencyInFlight = CONFLICT "idempotency_in_flight" "A request with this Idempotency-Key is still running";
+
+    // ── what is away ──
+    /// The HSM.
+    HsmUnavailable = SERVICE_UNAVAILABLE "hsm_unavailable" "The HSM does not answer";
+    /// The database.
+    StoreUnavailable = SERVICE_UNAVAILABLE "store_unavailable" "The database does not answer";
+    /// The database, for the moment.
+    StoreBusy = SERVICE_UNAVAILABLE "store_busy" "The database is busy";
+    /// The companion.
+    CompanionUnavailable = SERVICE_UNAVAILABLE "companion_unavailable" "The companion does not answer";
+    /// The processor.
+    ProcessorUnavailable = SERVICE_UNAVAILABLE "processor_unavailable" "The processor does not answer";
+    /// The companion's answer held something like a card number.
+    StrayPanInAnswer = BAD_GATEWAY "stray_pan_in_answer" "The companion's answer was withheld";
+    /// The companion's answer could not be read.
+    AnswerUnreadable = BAD_GATEWAY "answer_unreadable" "The companion's answer could not be read";
+    /// A stored record does not open.
+    Integrity = INTERNAL_SERVER_ERROR "integrity" "A stored record failed its integrity check";
+    /// Anything else; the log knows.
+    Internal = INTERNAL_SERVER_ERROR "internal" "Something went wrong inside the gateway";
+}

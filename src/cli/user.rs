@@ -1,0 +1,138 @@
+//! `pangate user`: API keys are issued, listed and revoked here. A key is shown once.
+
+use super::{Format, fail, say, setup};
+use crate::caller::Role;
+use crate::credential::{self, Grant};
+use crate::record::{Event, Origin, Recorder};
+use crate::settings::{self, Settings};
+use audit::{Action, Actor, ActorRole, LogName, Resource, Source};
+use clap::{Args, Subcommand};
+use secrecy::ExposeSecret;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use store::{Store, StoreError};
+use tokens::{Principal, Tenant};
+
+/// Arguments of `pangate user`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The settings file.
+    #[arg(long, short, global = true, env = "PANGATE_CONFIG", default_value = "pangate.toml")]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Issue an API key and show it once.
+    Add {
+        /// The name in the audit log: a-z, 0-9 and -, a letter first.
+        name: String,
+        /// What it may do.
+        #[arg(long, value_enum)]
+        role: Role,
+        /// The tenant it is bound to; without one it reaches the whole installation (auditors only).
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+    /// List every key's owner, role, tenant and state.
+    List,
+    /// Revoke every key of a name; running gateways refuse it within a second.
+    Revoke {
+        /// The name.
+        name: String,
+    },
+}
+
+/// Runs the command on the database that the settings name.
+pub async fn run(arguments: Arguments, format: Format) -> ExitCode {
+    match perform(arguments, format).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => fail(format, &message, 2),
+    }
+}
+
+async fn perform(arguments: Arguments, format: Format) -> Result<(), String> {
+    let settings = Settings::read(&arguments.config, &settings::environment()).map_err(|e| e.to_string())?;
+    let store =
+        Store::open(&settings.store.url, store::Settings::default()).await.map_err(|e| e.to_string())?;
+    let log = LogName::parse(&settings.audit.log).map_err(|e| e.to_string())?;
+    let recorder = Recorder::new(log);
+    match arguments.command {
+        Command::Add { name, role, tenant } => {
+            let principal = Principal::parse(&name).map_err(|e| e.to_string())?;
+            let tenant = tenant.as_deref().map(Tenant::parse).transpose().map_err(|e| e.to_string())?;
+            if tenant.is_none() && role != Role::Auditor {
+                return Err(
+                    "name the tenant with --tenant; only an auditor's key may reach the whole installation"
+                        .into(),
+                );
+            }
+            let grant = Grant { role, principal, tenant };
+            let key = setup::issue(&store, &recorder, settings.server.realm, grant)
+                .await
+                .map_err(|e| e.to_string())?;
+            match format {
+                Format::Text => say(&format!(
+                    "{}\n(shown once; keep it where only {name} can read it)",
+                    key.expose_secret()
+                )),
+                Format::Json => {
+                    say(&serde_json::json!({ "principal": name, "key": key.expose_secret() }).to_string())
+                }
+            }
+        }
+        Command::List => {
+            let mut reader = store.read().await.map_err(|e| e.to_string())?;
+            for listed in credential::list(&mut reader).await.map_err(|e| e.to_string())? {
+                match format {
+                    Format::Json => say(&serde_json::to_string(&listed).map_err(|e| e.to_string())?),
+                    Format::Text => say(&format!(
+                        "{:<24} {:<10} {:<24} {}",
+                        listed.principal,
+                        listed.role,
+                        listed.tenant.as_deref().unwrap_or("(installation)"),
+                        if listed.revoked { "revoked" } else { "live" }
+                    )),
+                }
+            }
+        }
+        Command::Revoke { name } => {
+            let principal = Principal::parse(&name).map_err(|e| e.to_string())?;
+            let revoked = revoke(&store, recorder, principal).await.map_err(|e| e.to_string())?;
+            if revoked == 0 {
+                return Err("no live key bears that name; see `pangate user list`".into());
+            }
+            match format {
+                Format::Text => say(&format!("{revoked} key(s) revoked")),
+                Format::Json => say(&serde_json::json!({ "revoked": revoked }).to_string()),
+            }
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+async fn revoke(store: &Store, recorder: Recorder, principal: Principal) -> Result<u64, StoreError> {
+    store
+        .commit(move |work| {
+            Box::pin(async move {
+                let count = credential::revoke(work, &principal).await?;
+                let event = Event::success(Action::CredentialRevoke, Resource::Credential(principal));
+                let _receipt = recorder.append(work, &console(), event).await?;
+                Ok(count)
+            })
+        })
+        .await
+}
+
+/// Somebody at the machine's console, whom the host's own log names.
+pub(super) fn console() -> Origin {
+    Origin {
+        actor: Actor { role: ActorRole::System, principal: None },
+        tenant: None,
+        request: None,
+        source: Source::Console,
+    }
+}

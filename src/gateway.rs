@@ -1,0 +1,39 @@
+//! The running parts, put together once and shared by every request.
+
+use crate::credential::Credentials;
+use crate::metrics::Metrics;
+use crate::payments::Payments;
+use crate::record::Recorder;
+use crate::routes::Routes;
+use crate::upstream::companion::Companion;
+use store::Store;
+use tokens::Realm;
+use vault::Vault;
+
+/// Everything an act may use. Data flows one way: the edge holds a gateway, acts borrow it, nothing calls back.
+pub struct Gateway {
+    /// Live or test.
+    pub realm: Realm,
+    /// This process, for claims on idempotency keys: another value after every start.
+    pub owner: crate::idempotency::Owner,
+    /// The claims that this process works on.
+    pub running: crate::idempotency::Running,
+    /// The database.
+    pub store: Store,
+    /// The card room.
+    pub vault: Vault,
+    /// The HSM's front, for the key inventory.
+    pub hsm: hsm::HsmQueue,
+    /// The audit log.
+    pub recorder: Recorder,
+    /// Who may call.
+    pub credentials: Credentials,
+    /// What is served.
+    pub routes: Routes,
+    /// Charges and refunds.
+    pub payments: Payments,
+    /// The claims-and-statements service.
+    pub companion: Companion,
+    /// Counters.
+    pub metrics: Metrics,
+}

@@ -1,0 +1,138 @@
+//! Appends to the audit log inside the transaction of the effect (P5). A `Receipt` is the only proof of it, and no
+//! success leaves without one.
+
+use audit::{Action, Actor, Entry, LogName, Outcome, Reason, Resource, Source};
+use std::time::{SystemTime, UNIX_EPOCH};
+use store::{StoreError, Value, Work};
+use tokens::{RequestId, Tenant};
+
+/// Proof that an event stands in the log. Made only by [`Recorder::append`]; it leaves the transaction only when
+/// that was committed.
+///
+/// ```compile_fail
+/// // A receipt cannot be made without appending.
+/// let forged = pangate::record::Receipt { position: 1 };
+/// ```
+#[derive(Debug)]
+#[must_use = "a receipt belongs to the answer"]
+pub struct Receipt {
+    position: i64,
+}
+
+impl Receipt {
+    /// The entry's position in its log, from zero.
+    pub fn position(&self) -> i64 {
+        self.position
+    }
+}
+
+/// Who caused it, from where, in which request.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// Role and name.
+    pub actor: Actor,
+    /// Whose data.
+    pub tenant: Option<Tenant>,
+    /// The request.
+    pub request: Option<RequestId>,
+    /// Network address, console, or pangate itself.
+    pub source: Source,
+}
+
+/// What happened. Closed types only: what cannot hold a string cannot hold a card number.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The act.
+    pub action: Action,
+    /// Acted upon.
+    pub resource: Resource,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, as a stable code.
+    pub reason: Option<Reason>,
+}
+
+impl Event {
+    /// An act that succeeded.
+    pub fn success(action: Action, resource: Resource) -> Event {
+        Event { action, resource, outcome: Outcome::Success, reason: None }
+    }
+
+    /// An act that was refused, with the code of the answer.
+    pub fn refused(action: Action, resource: Resource, code: &str) -> Event {
+        Event { action, resource, outcome: Outcome::Refused, reason: Reason::parse(code).ok() }
+    }
+
+    /// An act that failed on our side or beyond.
+    pub fn failed(action: Action, resource: Resource, code: &str) -> Event {
+        Event { action, resource, outcome: Outcome::Failed, reason: Reason::parse(code).ok() }
+    }
+}
+
+/// Writes to one instance's log.
+#[derive(Debug, Clone)]
+pub struct Recorder {
+    log: LogName,
+}
+
+impl Recorder {
+    /// A recorder for the named log.
+    pub fn new(log: LogName) -> Recorder {
+        Recorder { log }
+    }
+
+    /// The log's name.
+    pub fn log(&self) -> &LogName {
+        &self.log
+    }
+
+    /// Appends inside `work`. The entry and whatever else `work` holds commit together or not at all.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the row cannot be written; the caller's act then fails as a whole.
+    pub async fn append(
+        &self,
+        work: &mut Work<'_>,
+        origin: &Origin,
+        event: Event,
+    ) -> Result<Receipt, StoreError> {
+        let entry = Entry {
+            time_us: now_us(),
+            log: self.log.clone(),
+            actor: origin.actor.clone(),
+            tenant: origin.tenant.clone(),
+            action: event.action,
+            resource: event.resource,
+            outcome: event.outcome,
+            reason: event.reason,
+            request: origin.request.clone(),
+            source: origin.source,
+        };
+        let leaf = entry.leaf_bytes();
+        let leaf_hash = audit::leaf_hash(&leaf);
+        let row = work
+            .fetch_optional(
+                "INSERT INTO audit_entry (log, position, tenant, leaf, leaf_hash) \
+                 SELECT $1, COALESCE((SELECT MAX(position) + 1 FROM audit_entry WHERE log = $1), 0), $2, $3, $4 \
+                 RETURNING position",
+                vec![
+                    Value::from(self.log.as_str()),
+                    Value::from(origin.tenant.as_ref().map(Tenant::as_str)),
+                    Value::from(leaf),
+                    Value::from(leaf_hash.to_vec()),
+                ],
+            )
+            .await?
+            .ok_or(StoreError::Unavailable)?;
+        Ok(Receipt { position: row.integer("position")? })
+    }
+}
+
+/// Microseconds since 1970-01-01 UTC, as every table stores them.
+pub fn now_us() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|elapsed| i64::try_from(elapsed.as_micros()).ok())
+        .unwrap_or(0)
+}

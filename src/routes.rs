@@ -1,0 +1,184 @@
+//! What is served: the fixed calls of the contract, and the routes of `policy/routes.toml`.
+
+mod policy;
+
+pub use policy::RoutesError;
+
+use audit::RouteName;
+use http::Method;
+use std::path::Path;
+use vault::Shape;
+
+/// A policy route: a request with a card in it, on its way to the companion.
+#[derive(Debug)]
+pub struct PassRoute {
+    /// The policy's name for it.
+    pub name: RouteName,
+    method: Method,
+    path: String,
+    /// Its typed shape.
+    pub shape: Shape,
+}
+
+/// The table of routes.
+#[derive(Debug)]
+pub struct Routes {
+    pass: Vec<PassRoute>,
+}
+
+/// A request's route.
+#[derive(Debug)]
+pub enum Matched<'a> {
+    /// `POST /v1/tokens`
+    Tokens,
+    /// `POST /v1/tokens/batch`
+    TokensBatch,
+    /// `GET /v1/tokens/{id}`
+    Token(&'a str),
+    /// `DELETE /v1/tokens/{id}`
+    ShredToken(&'a str),
+    /// `POST /v1/charges`
+    CreateCharge,
+    /// `GET /v1/charges`
+    Charges,
+    /// `GET /v1/charges/{id}`
+    Charge(&'a str),
+    /// `POST /v1/refunds`
+    CreateRefund,
+    /// `GET /v1/refunds`
+    Refunds,
+    /// `GET /v1/refunds/{id}`
+    Refund(&'a str),
+    /// `POST /v1/refunds/{id}/approve`
+    ApproveRefund(&'a str),
+    /// `GET /v1/keys`
+    Keys,
+    /// `GET /v1/audit/entries`
+    AuditEntries,
+    /// A policy route.
+    Pass(&'a PassRoute),
+}
+
+/// Why nothing matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoRoute {
+    /// Nothing at this path.
+    Path,
+    /// The path takes other methods.
+    Method,
+}
+
+impl Matched<'_> {
+    /// The route's name in metrics and logs: ours, never the caller's text.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Matched::Tokens => "tokens_create",
+            Matched::TokensBatch => "tokens_batch",
+            Matched::Token(_) => "tokens_show",
+            Matched::ShredToken(_) => "tokens_shred",
+            Matched::CreateCharge => "charges_create",
+            Matched::Charges => "charges_list",
+            Matched::Charge(_) => "charges_show",
+            Matched::CreateRefund => "refunds_create",
+            Matched::Refunds => "refunds_list",
+            Matched::Refund(_) => "refunds_show",
+            Matched::ApproveRefund(_) => "refunds_approve",
+            Matched::Keys => "keys_list",
+            Matched::AuditEntries => "audit_entries",
+            Matched::Pass(_) => "pass",
+        }
+    }
+}
+
+impl Routes {
+    /// Reads `routes.toml` in the policy folder.
+    ///
+    /// # Errors
+    /// [`RoutesError`], which names the file, the line or the route at fault.
+    pub fn read(folder: &Path) -> Result<Routes, RoutesError> {
+        let pass = policy::read(&folder.join("routes.toml"))?;
+        if let Some(taken) = pass.iter().find(|route| fixed(&route.method, &segments(&route.path)).is_ok()) {
+            return Err(RoutesError::Taken { route: taken.name.as_str().to_owned() });
+        }
+        Ok(Routes { pass })
+    }
+
+    /// The methods that a path takes, separated by commas.
+    pub fn methods(&self, path: &str) -> String {
+        let methods = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+        let taken: Vec<&str> =
+            methods.iter().filter(|m| self.find(m, path).is_ok()).map(Method::as_str).collect();
+        taken.join(", ")
+    }
+
+    /// Finds the route of a request.
+    ///
+    /// # Errors
+    /// [`NoRoute`] when there is none.
+    pub fn find<'a>(&'a self, method: &Method, path: &'a str) -> Result<Matched<'a>, NoRoute> {
+        let missing = match fixed(method, &segments(path)) {
+            Ok(matched) => return Ok(matched),
+            Err(missing) => missing,
+        };
+        let mut candidates = self.pass.iter().filter(|route| route.path == path).peekable();
+        let named = candidates.peek().is_some();
+        match candidates.find(|route| route.method == *method) {
+            Some(route) => Ok(Matched::Pass(route)),
+            None if named => Err(NoRoute::Method),
+            None => Err(missing),
+        }
+    }
+}
+
+fn segments(path: &str) -> Vec<&str> {
+    path.trim_start_matches('/').split('/').collect()
+}
+
+/// The fixed calls of the contract.
+fn fixed<'a>(method: &Method, segments: &[&'a str]) -> Result<Matched<'a>, NoRoute> {
+    let verb = method.as_str();
+    let matched = match (segments, verb) {
+        (["v1", "tokens"], "POST") => Matched::Tokens,
+        (["v1", "tokens", "batch"], "POST") => Matched::TokensBatch,
+        (["v1", "tokens", "batch"], _) => return Err(NoRoute::Method),
+        (["v1", "tokens", id], "GET") => Matched::Token(id),
+        (["v1", "tokens", id], "DELETE") => Matched::ShredToken(id),
+        (["v1", "charges"], "POST") => Matched::CreateCharge,
+        (["v1", "charges"], "GET") => Matched::Charges,
+        (["v1", "charges", id], "GET") => Matched::Charge(id),
+        (["v1", "refunds"], "POST") => Matched::CreateRefund,
+        (["v1", "refunds"], "GET") => Matched::Refunds,
+        (["v1", "refunds", id], "GET") => Matched::Refund(id),
+        (["v1", "refunds", id, "approve"], "POST") => Matched::ApproveRefund(id),
+        (["v1", "keys"], "GET") => Matched::Keys,
+        (["v1", "audit", "entries"], "GET") => Matched::AuditEntries,
+        (
+            ["v1", "tokens" | "charges" | "refunds"]
+            | ["v1", "tokens" | "charges" | "refunds", _]
+            | ["v1", "refunds", _, "approve"]
+            | ["v1", "keys"]
+            | ["v1", "audit", "entries"],
+            _,
+        ) => return Err(NoRoute::Method),
+        _ => return Err(NoRoute::Path),
+    };
+    Ok(matched)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_with_another_method_is_told_apart_from_no_path() {
+        let routes = Routes::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policy")).unwrap();
+        assert!(matches!(routes.find(&Method::POST, "/v1/tokens"), Ok(Matched::Tokens)));
+        assert!(matches!(routes.find(&Method::POST, "/portal/payments"), Ok(Matched::Pass(_))));
+        assert_eq!(routes.find(&Method::GET, "/portal/payments").unwrap_err(), NoRoute::Method);
+        assert_eq!(routes.find(&Method::PUT, "/v1/tokens").unwrap_err(), NoRoute::Method);
+        assert_eq!(routes.methods("/v1/charges"), "GET, POST");
+        assert_eq!(routes.methods("/portal/payments"), "POST");
+        assert_eq!(routes.find(&Method::GET, "/v1/token").unwrap_err(), NoRoute::Path);
+        assert_eq!(routes.find(&Method::GET, "/").unwrap_err(), NoRoute::Path);
+    }
+}
