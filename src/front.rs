@@ -158,8 +158,10 @@ async fn handle(
 /// Request line and headers are searched before anything else is done with them; what is found is not repeated.
 fn sweep_head(parts: &Parts) -> Result<(), Problem> {
     let target = parts.uri.path_and_query().map_or("/", |p| p.as_str());
+    // In HTTP/2 the host stands in the target (RFC 9113 §8.3.1).
+    let authority = parts.uri.authority().map(|authority| ("host", authority.as_str().as_bytes()));
     let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    match sweep::sweep_head(target, headers) {
+    match sweep::sweep_head(target, authority.into_iter().chain(headers)) {
         Verdict::Clean => Ok(()),
         Verdict::Hit(hit) => {
             let code = match hit.kind {

@@ -105,7 +105,7 @@ impl Running {
     /// # Errors
     /// 409 when a twin is at work in this process.
     pub fn enter(&self, claim: &Claim) -> Result<Working, Problem> {
-        let name = format!("{}/{}/{}/{}", claim.tenant, claim.principal, claim.endpoint, claim.key.as_str());
+        let name = format!("{}/{}", claim.tenant, claim.name());
         let entered = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone());
         if entered {
             Ok(Working { running: self.clone(), name })
@@ -137,6 +137,11 @@ const REUSED: &str =
 const IN_FLIGHT: &str = "Wait for the first request's answer, or retry in a second";
 
 impl Claim {
+    /// `principal/endpoint/key`: the same for every repeat of the request, another for every other act of the tenant.
+    pub fn name(&self) -> String {
+        format!("{}/{}/{}", self.principal, self.endpoint, self.key.as_str())
+    }
+
     /// Claims the key inside `work`.
     ///
     /// # Errors

@@ -203,7 +203,8 @@ impl Settings {
         let mut table: toml::Table = text.parse().map_err(|e| keys::malformed(text, &e))?;
         keys::check(text, &table)?;
         keys::lay_over(&mut table, environment)?;
-        let settings: Settings = table.try_into().map_err(|e: toml::de::Error| keys::wrong(text, &e))?;
+        let settings: Settings =
+            table.try_into().map_err(|e: toml::de::Error| keys::wrong(text, environment, &e))?;
         if settings.server.realm == Realm::Live && settings.processor.kind == ProcessorKind::Sandbox {
             return Err(SettingsError::SandboxInLiveRealm);
         }
@@ -301,6 +302,23 @@ log = \"north\"
         let text = WHOLE.replace("[audit]", "[audits]");
         let message = read(&text).unwrap_err().to_string();
         assert!(message.contains("audits") && message.contains("audit"), "{message}");
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_the_place_that_it_came_from() {
+        for (from, to, place) in [
+            ("\"test\"", "\"prod\"", "line 6: "),
+            ("127.0.0.1:9443", "nonsense", "line 3: "),
+            ("\"simulator\"", "7", "line 10: "),
+            ("log = \"north\"\n", "", "line 19: missing field `log`"),
+            ("[policy]\ndir = \"policy\"\n", "", "the file: missing field `policy`"),
+        ] {
+            let message = read(&WHOLE.replacen(from, to, 1)).unwrap_err().to_string();
+            assert!(message.starts_with(place), "{message}");
+        }
+        let environment = BTreeMap::from([("PANGATE_SERVER__REALM".to_owned(), "prod".to_owned())]);
+        let message = Settings::parse(WHOLE, &environment).unwrap_err().to_string();
+        assert!(message.starts_with("environment variable PANGATE_SERVER__REALM: "), "{message}");
     }
 
     #[test]

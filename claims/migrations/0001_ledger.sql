@@ -58,6 +58,8 @@ CREATE TABLE payments (
 ) STRICT;
 CREATE INDEX payments_of_statement ON payments (statement, state);
 CREATE INDEX payments_of_account ON payments (account);
+-- The few whose outcome is still to be asked for.
+CREATE INDEX payments_under_way ON payments (created_at) WHERE state = 'charging';
 
 CREATE TRIGGER payments_finish_once BEFORE UPDATE ON payments WHEN OLD.state <> 'charging'
 BEGIN SELECT RAISE(ABORT, 'a finished payment never changes'); END;

@@ -16,6 +16,7 @@ use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tokens::{ChargeId, Currency, Money, PaymentId, Token};
+use zeroize::Zeroizing;
 
 const ANSWER_LIMIT: usize = 64 * 1024;
 
@@ -41,6 +42,17 @@ pub enum Charged {
         /// For the log.
         why: &'static str,
     },
+}
+
+/// What the gateway knows of a payment's charge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// How it ended, or [`Charged::Unknown`] while it has not.
+    Charge(Charged),
+    /// No charge was ever begun, or one was taken back before anything was sent.
+    Nothing,
+    /// The gateway gave no answer that says either.
+    Unanswered,
 }
 
 /// The client to the gateway could not be made.
@@ -137,20 +149,37 @@ impl Gateway {
             .header(CONTENT_TYPE, "application/json")
             .header("idempotency-key", payment.as_str())
             .body(Full::new(Bytes::from(body.to_string())));
-        let Ok(request) = request else {
-            return Charged::Unknown { why: "request_not_built" };
-        };
+        match self.exchange(request).await {
+            Ok((status, body)) => judge(status, &body, money),
+            Err(why) => Charged::Unknown { why },
+        }
+    }
+
+    /// Asks what a payment came to, and charges nothing.
+    pub async fn find(&self, payment: &PaymentId, money: Money) -> Found {
+        let request = Request::builder()
+            .method(Method::GET)
+            .uri(format!("{}?idempotency_key={payment}", self.charges))
+            .header(AUTHORIZATION, self.credential.clone())
+            .body(Full::new(Bytes::new()));
+        match self.exchange(request).await {
+            Ok((status, body)) => judge_found(status, &body, money),
+            Err(_) => Found::Unanswered,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        request: Result<Request<Full<Bytes>>, http::Error>,
+    ) -> Result<(u16, Zeroizing<Vec<u8>>), &'static str> {
+        let request = request.map_err(|_| "request_not_built")?;
         let exchange = async {
             let answer = self.client.request(request).await.map_err(|_| "no_answer")?;
             let (head, body) = answer.into_parts();
             let body = body::gather(body, ANSWER_LIMIT).await.map_err(|_| "answer_cut")?;
             Ok::<_, &'static str>((head.status.as_u16(), body))
         };
-        match tokio::time::timeout(self.deadline, exchange).await {
-            Ok(Ok((status, body))) => judge(status, &body, money),
-            Ok(Err(why)) => Charged::Unknown { why },
-            Err(_) => Charged::Unknown { why: "no_answer_in_time" },
-        }
+        tokio::time::timeout(self.deadline, exchange).await.unwrap_or(Err("no_answer_in_time"))
     }
 }
 
@@ -192,9 +221,30 @@ fn judge(status: u16, body: &[u8], money: Money) -> Charged {
             }
             _ => Charged::Unknown { why: "refused_without_known_code" },
         },
+        // The gateway looks its charges up by our key first: it has none, and will make none.
+        (409, _) if said.code.as_deref() == Some("no_open_payment") => {
+            Charged::Refused { code: "no_open_payment".to_owned() }
+        }
         (401 | 403, _) => Charged::Unknown { why: "credential_refused" },
         (409, _) => Charged::Unknown { why: "charge_under_way" },
         _ => Charged::Unknown { why: "gateway_unavailable" },
+    }
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    data: Vec<serde_json::Value>,
+}
+
+/// The list of one key: nothing, or the one charge, judged as if it had just been answered.
+fn judge_found(status: u16, body: &[u8], money: Money) -> Found {
+    if status != 200 {
+        return Found::Unanswered;
+    }
+    match serde_json::from_slice::<Listed>(body).as_ref().map(|listed| listed.data.as_slice()) {
+        Ok([]) => Found::Nothing,
+        Ok([charge]) => Found::Charge(judge(200, charge.to_string().as_bytes(), money)),
+        Ok(_) | Err(_) => Found::Unanswered,
     }
 }
 
@@ -241,6 +291,29 @@ mod tests {
         assert!(unknown(say(404, "<html>".into())));
         assert!(unknown(say(503, r#"{"status":503,"code":"hsm_unavailable"}"#.into())));
         assert!(unknown(say(401, r#"{"status":401,"code":"unauthenticated"}"#.into())));
+    }
+
+    #[test]
+    fn a_charge_is_found_only_where_it_ended() {
+        let charge = ChargeId::mint().unwrap();
+        let listed = |status: &str| {
+            format!(
+                r#"{{"data":[{{"id":"{charge}","status":"{status}","amount":"125.40","currency":"USD"}}]}}"#
+            )
+        };
+        let found = |status, body: &str| judge_found(status, body.as_bytes(), usd("125.40"));
+
+        assert_eq!(found(200, &listed("succeeded")), Found::Charge(Charged::Succeeded(charge.clone())));
+        assert_eq!(found(200, r#"{"data":[],"has_more":false}"#), Found::Nothing);
+        assert!(matches!(found(200, &listed("in_doubt")), Found::Charge(Charged::Unknown { .. })));
+        for (status, body) in [
+            (200, r#"{"data":[{},{}]}"#.to_owned()),
+            (200, "{}".to_owned()),
+            (503, listed("succeeded")),
+            (422, r#"{"code":"unknown_field"}"#.to_owned()),
+        ] {
+            assert_eq!(found(status, &body), Found::Unanswered, "{status} {body}");
+        }
     }
 
     #[test]

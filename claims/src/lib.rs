@@ -16,6 +16,7 @@ pub mod ids;
 pub mod intake;
 pub mod ledger;
 pub mod order;
+mod patience;
 pub mod payment;
 pub mod record;
 pub mod refund;

@@ -14,6 +14,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use tokens::Tenant;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::task::TaskTracker;
@@ -172,9 +173,23 @@ async fn serve(settings: &Settings) -> Result<(), Failure> {
             _ = interrupt.recv() => {}
         }
     };
-    door.serve(Arc::new(desk), stop).await;
+    let desk = Arc::new(desk);
+    let rounds = tokio::spawn(finish_left_behind(Arc::clone(&desk)));
+    door.serve(desk, stop).await;
+    rounds.abort();
     tracing::info!(event = "stopped");
     Ok(())
+}
+
+/// Every few seconds: payments that a crash or a lost answer left half done.
+async fn finish_left_behind(desk: Arc<Desk>) {
+    let mut rounds = tokio::time::interval(Duration::from_secs(5));
+    loop {
+        rounds.tick().await;
+        if let Err(error) = desk.cashier.finish_left_behind().await {
+            tracing::warn!(event = "left_behind_not_read", what = %error);
+        }
+    }
 }
 
 /// One line on standard output, sent at once: whoever started this process may be waiting for it.

@@ -19,7 +19,8 @@ pub struct Sender {
 
 impl Sender {
     /// A sender whose repeats are told by `idempotency_key`, or by the request's identifier without one. The
-    /// two kinds of key cannot be mistaken for each other, and only their digest is kept.
+    /// two kinds of key cannot be mistaken for each other, nor one principal's key for another's, and only their
+    /// digest is kept.
     pub fn new(
         tenant: Tenant,
         principal: Principal,
@@ -27,7 +28,7 @@ impl Sender {
         idempotency_key: Option<&str>,
     ) -> Self {
         let key = match idempotency_key {
-            Some(key) => digest(&[b"key", key.as_bytes()]),
+            Some(key) => digest(&[b"key", principal.as_str().as_bytes(), key.as_bytes()]),
             None => digest(&[b"request", request.as_str().as_bytes()]),
         };
         Sender { tenant, principal, request, key }
@@ -115,6 +116,18 @@ mod tests {
         let without = Sender::new(tenant, principal, request, None);
 
         assert_ne!(with_key.key, without.key);
+    }
+
+    #[test]
+    fn the_key_of_another_principal_is_another_act() {
+        let tenant = Tenant::parse("north").unwrap();
+        let sender = |name| {
+            let (principal, request) = (Principal::parse(name).unwrap(), RequestId::mint().unwrap());
+            Sender::new(tenant.clone(), principal, request, Some("one"))
+        };
+
+        assert_eq!(sender("portal").key, sender("portal").key);
+        assert_ne!(sender("portal").key, sender("portal-two").key);
     }
 
     #[test]

@@ -4,23 +4,32 @@
 use crate::accounts::{self, Status};
 use crate::answer::{Answer, Refusal};
 use crate::database::{Connection, Database, StoreError};
-use crate::gateway::{Charged, Gateway};
+use crate::gateway::{Charged, Found, Gateway};
 use crate::ids::StatementId;
 use crate::ledger::{self, Kind, Posting};
 use crate::order::{Order, Sender};
+use crate::patience::Patience;
 use crate::record::{self, Outcome, Payment, State};
 use serde_json::json;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokens::{ChargeId, Money, PaymentId, RequestId, Tenant};
+
+/// The caller's own repeat comes first; after this long a payment is asked about.
+const LEFT_AFTER: Duration = Duration::from_secs(10);
+/// A payment of which the gateway knows no charge after this long will never be charged: what it opened there for its
+/// charge is closed after an hour.
+const NEVER_AFTER: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Makes payments.
 pub struct Cashier {
     database: Database,
     gateway: Gateway,
     turns: Turns,
+    patience: Patience,
 }
 
 enum Reserved {
@@ -33,7 +42,7 @@ enum Reserved {
 impl Cashier {
     /// A cashier for this database and gateway.
     pub fn new(database: Database, gateway: Gateway) -> Self {
-        Cashier { database, gateway, turns: Turns::default() }
+        Cashier { database, gateway, turns: Turns::default(), patience: Patience::default() }
     }
 
     /// Pays: the answer is the receipt, or the same answer as before for a repeat.
@@ -49,15 +58,59 @@ impl Cashier {
         };
         // The token that was reserved, not the one that arrived: the gateway must see the same request again.
         let charged = self.gateway.charge(&payment.id, &payment.token, payment.money).await;
+        self.conclude(&payment, charged, &sender.request).await
+    }
+
+    /// Finishes, or asks about, what nobody came back for: its card may have been charged, and its amount is held
+    /// back from the statement. Charges nothing; only the caller's own repeat does that. Gives how many it finished.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the payments cannot be read; one that fails alone is left for the next round.
+    pub async fn finish_left_behind(&self) -> Result<usize, StoreError> {
+        let mut reader = self.database.read().await?;
+        let left = record::left_behind(&mut reader, &earlier(LEFT_AFTER)).await?;
+        drop(reader);
+        self.patience.keep_only(&left.iter().map(|(_, key)| *key).collect());
+        let mut finished = 0;
+        for (tenant, key) in left {
+            if !self.patience.is_due(key, Instant::now()) {
+                continue;
+            }
+            let Some(_turn) = self.turns.take(&tenant, key) else { continue };
+            let found = record::by_key(&mut *self.database.read().await?, &tenant, &key).await?;
+            let Some(payment) = found.filter(|payment| payment.state == State::Charging) else { continue };
+            let charged = match self.gateway.find(&payment.id, payment.money).await {
+                Found::Charge(charged) => charged,
+                Found::Nothing if payment.created_at < earlier(NEVER_AFTER) => {
+                    Charged::Refused { code: "not_charged".to_owned() }
+                }
+                Found::Nothing => continue,
+                // Nor would it say anything about the others.
+                Found::Unanswered => break,
+            };
+            if let Ok(answer) = self.conclude(&payment, charged, &payment.request).await {
+                tracing::warn!(event = "payment_finished_late", payment = %payment.id, status = answer.status);
+                finished += 1;
+            }
+        }
+        Ok(finished)
+    }
+
+    async fn conclude(
+        &self,
+        payment: &Payment,
+        charged: Charged,
+        request: &RequestId,
+    ) -> Result<Answer, Refusal> {
         match charged {
-            Charged::Succeeded(charge) => self.post(&payment, &charge).await,
+            Charged::Succeeded(charge) => self.post(payment, &charge).await,
             Charged::Declined { code, charge } => {
                 let refusal = Refusal::Declined { code, charge: charge.clone() };
-                self.give_up(&payment, Outcome::Declined, charge.as_ref(), refusal, &sender.request).await
+                self.give_up(payment, Outcome::Declined, charge.as_ref(), refusal, request).await
             }
             Charged::Refused { code } => {
                 let refusal = Refusal::ChargeRefused { code };
-                self.give_up(&payment, Outcome::Refused, None, refusal, &sender.request).await
+                self.give_up(payment, Outcome::Refused, None, refusal, request).await
             }
             Charged::Unknown { why } => {
                 tracing::warn!(event = "charge_unknown", payment = %payment.id, why);
@@ -171,9 +224,13 @@ async fn available(work: &mut Connection, statement: &StatementId, money: Money)
         .map_err(|_| Refusal::Internal)
 }
 
-/// The present, RFC 3339 in UTC, whole seconds.
+/// The present, RFC 3339 in UTC, whole seconds: in this one form, texts compare as times do.
 pub(crate) fn now() -> String {
-    let now = OffsetDateTime::now_utc();
+    earlier(Duration::ZERO)
+}
+
+fn earlier(by: Duration) -> String {
+    let now = OffsetDateTime::now_utc() - by;
     now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default()
 }
 

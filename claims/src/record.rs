@@ -7,7 +7,7 @@ use crate::ids::{AccountId, StatementId};
 use crate::order::{Order, Sender};
 use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
-use tokens::{Brand, ChargeId, Last4, Money, PaymentId, Tenant, Token};
+use tokens::{Brand, ChargeId, Last4, Money, PaymentId, RequestId, Tenant, Token};
 
 /// A payment's row, in the parts that later steps need.
 #[derive(Debug, Clone)]
@@ -32,6 +32,8 @@ pub struct Payment {
     pub state: State,
     /// The gateway's charge, once known.
     pub charge: Option<ChargeId>,
+    /// The request that asked for it first.
+    pub request: RequestId,
     /// When it was reserved, RFC 3339.
     pub created_at: String,
 }
@@ -157,6 +159,30 @@ pub async fn by_key(
     row.map(read).transpose()
 }
 
+/// Tenants and keys of payments that are still charging and were reserved before that time (RFC 3339), oldest first,
+/// at most ten thousand.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn left_behind(from: &mut Connection, before: &str) -> Result<Vec<(Tenant, [u8; 32])>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT tenant, key_digest FROM payments WHERE state = 'charging' AND created_at < $1
+         ORDER BY created_at, rowid LIMIT 10000",
+    )
+    .bind(before)
+    .fetch_all(&mut *from)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let (tenant, key): (String, Vec<u8>) = (row.try_get("tenant")?, row.try_get("key_digest")?);
+            let tenant =
+                Tenant::parse(&tenant).map_err(|_| StoreError::Corrupt { column: "payments.tenant" })?;
+            let key = key.try_into().map_err(|_| StoreError::Corrupt { column: "payments.key_digest" })?;
+            Ok((tenant, key))
+        })
+        .collect()
+}
+
 /// The tenant's payment that has this charge.
 ///
 /// # Errors
@@ -251,6 +277,7 @@ fn read(row: SqliteRow) -> Result<Payment, StoreError> {
         charge: charge
             .map(|text| ChargeId::parse(&text).map_err(|_| corrupt("payments.charge")()))
             .transpose()?,
+        request: RequestId::parse(&text("request_id")?).map_err(|_| corrupt("payments.request_id")())?,
         created_at: text("created_at")?,
     })
 }

@@ -100,11 +100,17 @@ pub async fn show(gateway: &Gateway, context: &Context, permit: Permit<ReadCharg
     Ok(Answer::done(&receipt, StatusCode::OK, &Body::now(&charge)))
 }
 
-/// The charges of the permit's tenant, newest first.
+/// The charges of the permit's tenant, newest first; with `idempotency_key`, the caller's one charge of that key.
 pub async fn list(gateway: &Gateway, context: &Context, permit: Permit<ReadCharge>, query: &str) -> Acted {
     let refuse = |problem: Problem| Refusal::new(Action::ChargeRead, problem);
-    let wanted = page(query).map_err(refuse)?;
-    let listed = gateway.payments.list_charges(context.origin.clone(), permit.tenant().clone(), wanted).await;
+    let (origin, tenant) = (context.origin.clone(), permit.tenant().clone());
+    let listed = match key(query) {
+        Some(key) => {
+            let principal = permit.caller().principal().clone();
+            gateway.payments.charge_of_key(origin, tenant, principal, key).await
+        }
+        None => gateway.payments.list_charges(origin, tenant, page(query).map_err(refuse)?).await,
+    };
     let (list, receipt) = listed.map_err(|error| refuse(problem(&error)))?;
     let next = list.rows.last().map(|charge| charge.id.as_str());
     Ok(Answer::done(&receipt, StatusCode::OK, &Listed::of(&list, Body::now, next)))
@@ -164,6 +170,15 @@ pub(super) fn page(query: &str) -> Result<Page, Problem> {
         }
     }
     Ok(page)
+}
+
+/// The value of `idempotency_key`, where nothing else is asked.
+fn key(query: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(query.as_bytes());
+    match (pairs.next(), pairs.next()) {
+        (Some((name, value)), None) if name == "idempotency_key" => Some(value.into_owned()),
+        _ => None,
+    }
 }
 
 const REFERENCE_LENGTH: usize = 100;

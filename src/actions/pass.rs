@@ -19,7 +19,8 @@ use crate::upstream::companion::CompanionError;
 use audit::{Action, Resource};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
-use tokens::{Currency, Money};
+use store::{StoreError, Work};
+use tokens::{Currency, Money, Tenant, Token};
 use vault::{Facts, Head, Scrubbed, Settled, SettledMessage, SweptAnswer};
 
 /// Swaps, forwards and answers.
@@ -55,6 +56,11 @@ pub async fn forward(
         Step::Replayed(answer) => return Ok(answer),
         Step::Settled(message) => message,
     };
+    let opened = Opened {
+        tenant: permit.tenant().clone(),
+        opener: opener(context, claim.as_ref()),
+        tokens: message.cards().iter().map(|card| card.token.clone()).collect(),
+    };
     for card in message.cards() {
         gateway.vault.hold_cvc(card);
         gateway.metrics.token_created(card.reused);
@@ -63,14 +69,15 @@ pub async fn forward(
         Ok(scrubbed) => scrubbed,
         Err(error) => {
             let refusal = refuse(vault_problem(&error));
-            release(gateway, claim.as_ref()).await;
+            release(gateway, claim, Some(opened)).await;
             return Err(refusal);
         }
     };
     match exchange(gateway, scrubbed).await {
-        Ok(answer) => conclude(gateway, context, route, claim, answer).await.map_err(refuse),
-        Err(problem) => {
-            release(gateway, claim.as_ref()).await;
+        Ok(answer) => conclude(gateway, context, route, claim, opened, answer).await.map_err(refuse),
+        Err(Unanswered { problem, sent }) => {
+            // What was sent may still be charged; what never left will not be.
+            release(gateway, claim, (!sent).then_some(opened)).await;
             let action = if problem.code() == Code::StrayPanInAnswer {
                 Action::AnswerReplace
             } else {
@@ -79,6 +86,27 @@ pub async fn forward(
             Err(Refusal::new(action, problem).on(resource))
         }
     }
+}
+
+/// The payments that one message opened.
+struct Opened {
+    tenant: Tenant,
+    opener: String,
+    tokens: Vec<Token>,
+}
+
+impl Opened {
+    async fn close(&self, work: &mut Work<'_>) -> Result<(), StoreError> {
+        for token in &self.tokens {
+            purpose::close_payment(work, &self.tenant, token, &self.opener).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What opens a message's payments: its idempotency key, or else the one request.
+fn opener(context: &Context, claim: Option<&Claim>) -> String {
+    claim.map_or_else(|| context.request.as_str().to_owned(), Claim::name)
 }
 
 enum Step {
@@ -130,8 +158,8 @@ async fn settle(
     amount: Option<Money>,
     claim: Option<Claim>,
 ) -> Result<Step, Problem> {
-    let (recorder, origin, request) =
-        (gateway.recorder.clone(), context.origin.clone(), context.request.clone());
+    let (recorder, origin, opener) =
+        (gateway.recorder.clone(), context.origin.clone(), opener(context, claim.as_ref()));
     let (tenant, resource) = (permit.tenant().clone(), Resource::Route(route.name.clone()));
     gateway
         .store
@@ -147,7 +175,7 @@ async fn settle(
                 for card in message.cards() {
                     let token = &card.token;
                     if let Some(amount) = amount {
-                        purpose::open_payment(work, &tenant, token, amount, request.as_str(), now).await?;
+                        purpose::open_payment(work, &tenant, token, amount, &opener, now).await?;
                     }
                     let _receipt = recorder.append(work, &origin, card_event(card)).await?;
                 }
@@ -165,11 +193,19 @@ fn card_event(card: &Settled) -> Event {
     Event::success(action, Resource::Token(card.token.clone()))
 }
 
+/// No answer to give on.
+struct Unanswered {
+    problem: Problem,
+    /// Whether the companion may have got the message.
+    sent: bool,
+}
+
 /// Sends what was scrubbed and sweeps what comes back.
-async fn exchange(gateway: &Gateway, scrubbed: Scrubbed) -> Result<SweptAnswer, Problem> {
+async fn exchange(gateway: &Gateway, scrubbed: Scrubbed) -> Result<SweptAnswer, Unanswered> {
     let response = gateway.companion.send(scrubbed).await.map_err(|error| {
         tracing::warn!(error = %error, "companion");
-        match error {
+        let sent = !matches!(error, CompanionError::NotSent | CompanionError::Message(_));
+        let problem = match error {
             CompanionError::NotSent => Problem::new(
                 Code::CompanionUnavailable,
                 "Nothing was charged; retry with the same Idempotency-Key and body",
@@ -178,10 +214,12 @@ async fn exchange(gateway: &Gateway, scrubbed: Scrubbed) -> Result<SweptAnswer, 
                 Code::CompanionUnavailable,
                 "Whether the payment went through is not known; retry with the same Idempotency-Key and body to find out",
             ),
-        }
+        };
+        Unanswered { problem, sent }
     })?;
     let (parts, body) = response.into_parts();
-    gateway.vault.sweep_answer(parts, body).await.map_err(|error| vault_problem(&error))
+    let swept = gateway.vault.sweep_answer(parts, body).await;
+    swept.map_err(|error| Unanswered { problem: vault_problem(&error), sent: true })
 }
 
 /// Whether the companion's answer ends the matter. A failure of its own does not, nor does "not now" (a twin still
@@ -198,12 +236,14 @@ fn is_final(status: StatusCode) -> bool {
 }
 
 /// Records what came back and stores the answer for whoever repeats the request, if it is an end; otherwise the key
-/// is let go.
+/// is let go. A final refusal closes the payments that the message opened: a charge for what the companion refused
+/// would be one that nobody asked for.
 async fn conclude(
     gateway: &Gateway,
     context: &Context,
     route: &PassRoute,
     claim: Option<Claim>,
+    opened: Opened,
     swept: SweptAnswer,
 ) -> Result<Answer, Problem> {
     let (recorder, origin) = (gateway.recorder.clone(), context.origin.clone());
@@ -219,6 +259,9 @@ async fn conclude(
                     Event::success(Action::MessageAnswer, resource)
                 };
                 let receipt: Receipt = recorder.append(work, &origin, event).await?;
+                if last && swept.status().is_client_error() {
+                    opened.close(work).await?;
+                }
                 let answer = Answer::relayed(&receipt, swept);
                 match &claim {
                     Some(claim) if last => claim.finish(work, &answer).await?,
@@ -232,11 +275,26 @@ async fn conclude(
         .map_err(Stopped::problem)
 }
 
-/// Lets the key go after a failure, so that the retry can run. Should this fail too, the next run takes over.
-async fn release(gateway: &Gateway, claim: Option<&Claim>) {
-    let Some(claim) = claim.cloned() else { return };
-    let released: Result<(), Stopped> =
-        gateway.store.commit(move |work| Box::pin(async move { Ok(claim.release(work).await?) })).await;
+/// Lets the key go after a failure, so that the retry can run, and closes what was opened for nothing. Should this
+/// fail too, the next run takes over.
+async fn release(gateway: &Gateway, claim: Option<Claim>, opened: Option<Opened>) {
+    if claim.is_none() && opened.is_none() {
+        return;
+    }
+    let released: Result<(), Stopped> = gateway
+        .store
+        .commit(move |work| {
+            Box::pin(async move {
+                if let Some(opened) = &opened {
+                    opened.close(work).await?;
+                }
+                if let Some(claim) = &claim {
+                    claim.release(work).await?;
+                }
+                Ok(())
+            })
+        })
+        .await;
     if released.is_err() {
         tracing::warn!("an idempotency key could not be released; a retry takes it over");
     }

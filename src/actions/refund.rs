@@ -8,7 +8,7 @@ use crate::answer::{Answer, Code, Problem};
 use crate::gateway::Gateway;
 use crate::payments::PaymentError;
 use crate::payments::fields::Fields;
-use crate::payments::refund::{Reason, Refund, RefundOrder, RefundRequest, Refunded};
+use crate::payments::refund::{Reason, Refund, RefundOrder, RefundRequest, Refunded, Status};
 use crate::permit::{self, Permit, ReadCharge};
 use audit::{Action, Resource};
 use http::StatusCode;
@@ -50,6 +50,16 @@ impl<'a> Body<'a> {
             created_at: rfc3339(refund.created_at_us),
         }
     }
+
+    /// As the first answer to the request was: one that needs a second person was told so, whatever came after.
+    fn then(refund: &'a Refund) -> Body<'a> {
+        match refund.approval_expires_at_us {
+            Some(_) => {
+                Body { status: Status::PendingApproval.as_str(), approved_by: None, ..Body::of(refund) }
+            }
+            None => Body::of(refund),
+        }
+    }
 }
 
 /// Refunds, or reserves and waits for a second person, or gives the stored answer of the same key again.
@@ -73,7 +83,7 @@ pub async fn create(
         Ok(Refunded::Now(refund, receipt)) => {
             Ok(Answer::done(&receipt, StatusCode::CREATED, &Body::of(&refund)))
         }
-        Ok(Refunded::Before(refund)) => replayed(StatusCode::CREATED, &Body::of(&refund)).map_err(refuse),
+        Ok(Refunded::Before(refund)) => replayed(StatusCode::CREATED, &Body::then(&refund)).map_err(refuse),
         Err(error) => Err(refuse(problem(&error)).on(resource)),
     }
 }

@@ -159,6 +159,8 @@ codes! {
     StrayPanInAnswer = BAD_GATEWAY "stray_pan_in_answer" "The companion's answer was withheld";
     /// The companion's answer could not be read.
     AnswerUnreadable = BAD_GATEWAY "answer_unreadable" "The companion's answer could not be read";
+    /// The companion's answer would have the request sent elsewhere.
+    AnswerDiverts = BAD_GATEWAY "answer_diverts" "The companion's answer would lead elsewhere";
     /// A stored record does not open.
     Integrity = INTERNAL_SERVER_ERROR "integrity" "A stored record failed its integrity check";
     /// Anything else; the log knows.

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::{Reader, Store, StoreError, Value};
+use tokens::Tenant;
 
 /// Entries are read in pages of so many.
 const PAGE: i64 = 1000;
@@ -66,6 +67,16 @@ pub enum VerifyError {
         log: LogName,
         /// The first fault.
         fault: Fault,
+    },
+    /// The tenant beside an entry, by which it is shown, is not the entry's own.
+    #[error(
+        "log {log}: entry {position}: it is filed under another tenant than its own, and so hidden from its auditor"
+    )]
+    Tenant {
+        /// Which log.
+        log: LogName,
+        /// Where.
+        position: u64,
     },
     /// The tree is another than the one that was noted.
     #[error(
@@ -197,7 +208,7 @@ async fn verify_log(reader: &mut Reader, log: &LogName, noted: Option<Noted>) ->
     loop {
         let rows = reader
             .fetch_all(
-                "SELECT position, leaf, leaf_hash FROM audit_entry WHERE log = $1 AND position > $2 \
+                "SELECT position, tenant, leaf, leaf_hash FROM audit_entry WHERE log = $1 AND position > $2 \
                  ORDER BY position LIMIT $3",
                 vec![Value::from(log.as_str()), Value::from(after), Value::from(PAGE)],
             )
@@ -206,9 +217,12 @@ async fn verify_log(reader: &mut Reader, log: &LogName, noted: Option<Noted>) ->
             after = row.integer("position")?;
             // A position below zero cannot be one of ours; it is reported as the gap that it makes.
             let position = u64::try_from(after).unwrap_or(u64::MAX);
-            verifier
+            let entry = verifier
                 .row(position, &row.bytes("leaf")?, &row.bytes("leaf_hash")?)
                 .map_err(|fault| VerifyError::Fault { log: log.clone(), fault })?;
+            if row.optional_text("tenant")?.as_deref() != entry.tenant.as_ref().map(Tenant::as_str) {
+                return Err(VerifyError::Tenant { log: log.clone(), position });
+            }
             as_noted(&verifier.report(), log, noted)?;
         }
         if i64::try_from(rows.len()).unwrap_or(PAGE) < PAGE {
@@ -296,6 +310,14 @@ mod tests {
         tamper(&store, "DELETE FROM audit_entry WHERE position = 3").await;
         let fault = fault(verify(&store, None, None).await);
         assert_eq!((fault.position, fault.kind), (3, FaultKind::Gap));
+    }
+
+    #[tokio::test]
+    async fn an_entry_filed_under_another_tenant_is_found_with_its_position() {
+        let (_folder, store) = log_of(5).await;
+        tamper(&store, "UPDATE audit_entry SET tenant = 'south-clinic' WHERE position = 2").await;
+        let found = verify(&store, None, None).await;
+        assert!(matches!(found, Err(VerifyError::Tenant { position: 2, .. })), "{found:?}");
     }
 
     #[tokio::test]

@@ -119,7 +119,12 @@ async fn revoke(store: &Store, recorder: Recorder, principal: Principal) -> Resu
         .commit(move |work| {
             Box::pin(async move {
                 let count = credential::revoke(work, &principal).await?;
-                let event = Event::success(Action::CredentialRevoke, Resource::Credential(principal));
+                let resource = Resource::Credential(principal);
+                let event = if count > 0 {
+                    Event::success(Action::CredentialRevoke, resource)
+                } else {
+                    Event::refused(Action::CredentialRevoke, resource, "no_live_key")
+                };
                 let _receipt = recorder.append(work, &console(), event).await?;
                 Ok(count)
             })

@@ -210,6 +210,34 @@ impl Payments {
     }
 }
 
+impl Payments {
+    /// What the caller's own key came to, one charge or none, and the receipt of the look at it. Nothing is charged:
+    /// so a caller learns what became of an order that it does not want to repeat.
+    ///
+    /// # Errors
+    /// The store's error.
+    pub async fn charge_of_key(
+        &self,
+        origin: Origin,
+        tenant: Tenant,
+        principal: Principal,
+        key: String,
+    ) -> Result<(List<Charge>, Receipt), PaymentError> {
+        let recorder = self.desk.recorder.clone();
+        self.desk
+            .store
+            .commit(move |work| {
+                Box::pin(async move {
+                    let rows = rows::by_key(work, &tenant, &principal, &key).await?.into_iter().collect();
+                    let event = Event::success(Action::ChargeRead, Resource::None);
+                    let receipt = recorder.append(work, &origin, event).await?;
+                    Ok((List { rows, has_more: false }, receipt))
+                })
+            })
+            .await
+    }
+}
+
 impl Desk {
     /// Stores the intent before anything is sent, or finds what the same key came to.
     async fn intend(self: &Arc<Self>, origin: &Origin, order: &ChargeOrder) -> Result<Intent, PaymentError> {

@@ -15,7 +15,8 @@ fn threshold_minor(currency: Currency) -> i64 {
     }
 }
 
-/// Whether another person has to approve a refund of that amount.
+/// Whether another person has to approve. `amount` is what one charge would have given back without a second person,
+/// the new refund included: in parts below the threshold nobody gets past it.
 pub fn needs_second_person(amount: Money) -> bool {
     amount.minor() >= threshold_minor(amount.currency())
 }

@@ -9,6 +9,9 @@ pub const OPEN_FOR_US: i64 = 60 * 60 * 1_000_000;
 
 /// The token may be charged once, with exactly this amount, within the hour.
 ///
+/// `opener` names what opened it. A repeat of the same request bears the same name and only prolongs what it opened
+/// before: however often a request is repeated, its card can be charged once.
+///
 /// # Errors
 /// The store's error; the caller's act then fails as a whole.
 pub async fn open_payment(
@@ -16,21 +19,55 @@ pub async fn open_payment(
     tenant: &Tenant,
     token: &Token,
     amount: Money,
-    request: &str,
+    opener: &str,
     now_us: i64,
 ) -> Result<(), StoreError> {
-    work.execute(
-        "INSERT INTO purpose (tenant, token, kind, amount_minor, currency, request, opened_at, expires_at) \
-         VALUES ($1, $2, 'open_payment', $3, $4, $5, $6, $7)",
+    let args = || {
         vec![
             Value::from(tenant.as_str()),
             Value::from(token.as_str()),
             Value::from(amount.minor()),
             Value::from(amount.currency().code()),
-            Value::from(request),
+            Value::from(opener),
             Value::from(now_us),
             Value::from(now_us.saturating_add(OPEN_FOR_US)),
-        ],
+        ]
+    };
+    // One that is spent stays spent, and is the reason not to open another.
+    let opened_before = work
+        .execute(
+            "UPDATE purpose SET opened_at = $6, expires_at = $7 WHERE tenant = $1 AND token = $2 \
+             AND kind = 'open_payment' AND amount_minor = $3 AND currency = $4 AND request = $5",
+            args(),
+        )
+        .await?;
+    if opened_before > 0 {
+        return Ok(());
+    }
+    work.execute(
+        "INSERT INTO purpose (tenant, token, kind, amount_minor, currency, request, opened_at, expires_at) \
+         VALUES ($1, $2, 'open_payment', $3, $4, $5, $6, $7)",
+        args(),
+    )
+    .await
+    .map(|_| ())
+}
+
+/// Nothing will be charged for what `opener` opened: the token may no longer be charged for it. What a charge has
+/// spent stays.
+///
+/// # Errors
+/// The store's error.
+pub async fn close_payment(
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    token: &Token,
+    opener: &str,
+) -> Result<(), StoreError> {
+    work.execute(
+        "DELETE FROM purpose WHERE tenant = $1 AND token = $2 AND kind = 'open_payment' AND request = $3 \
+         AND spent_by IS NULL",
+        vec![Value::from(tenant.as_str()), Value::from(token.as_str()), Value::from(opener)],
     )
     .await
     .map(|_| ())

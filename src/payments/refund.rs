@@ -354,7 +354,8 @@ async fn draw_up(
     if amount.minor() > left.minor() || left.is_zero() {
         return Err(PaymentError::ExceedsCapture);
     }
-    let waits = limits::needs_second_person(amount);
+    let alone = rows::given_alone(work, &charge).await?;
+    let waits = limits::needs_second_person(alone.plus(amount).map_err(|_| PaymentError::Integrity)?);
     Ok(Refund {
         id,
         tenant: order.tenant.clone(),

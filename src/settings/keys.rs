@@ -56,20 +56,20 @@ pub enum SettingsError {
         message: String,
     },
     /// A key that nobody knows.
-    #[error("line {line}: unknown key `{key}`; did you mean `{nearest}`?")]
+    #[error("{place}: unknown key `{key}`; did you mean `{nearest}`?")]
     UnknownKey {
-        /// From one; zero when it came from the environment.
-        line: usize,
+        /// The line, from one, or the environment.
+        place: String,
         /// With its section.
         key: String,
         /// Of the same section.
         nearest: String,
     },
     /// A value that does not fit.
-    #[error("line {line}: {message}")]
+    #[error("{place}: {message}")]
     Wrong {
-        /// From one; zero when it came from the environment or is missing.
-        line: usize,
+        /// The line, from one, of the value or of the section that lacks one; or the environment.
+        place: String,
         /// What was expected.
         message: String,
     },
@@ -85,11 +85,28 @@ pub(super) fn malformed(text: &str, error: &toml::de::Error) -> SettingsError {
     SettingsError::Malformed { line: line_at(text, error.span()), message: error.message().to_owned() }
 }
 
-pub(super) fn wrong(text: &str, error: &toml::de::Error) -> SettingsError {
-    SettingsError::Wrong {
-        line: line_at(text, error.span()),
-        message: error.to_string().trim().replace('\n', " "),
-    }
+/// A value that does not fit, with the place that it came from. Merged with the environment, values have no place of
+/// their own any more; the parser's "in `section.key`" tells it.
+pub(super) fn wrong(
+    text: &str,
+    environment: &BTreeMap<String, String>,
+    error: &toml::de::Error,
+) -> SettingsError {
+    let message = error.to_string().trim().replace('\n', " ");
+    let path = message.rsplit_once(" in `").and_then(|(_, path)| path.strip_suffix('`')).unwrap_or_default();
+    let (section, key) = path.split_once('.').map_or((path, None), |(section, key)| (section, Some(key)));
+    let variable = key.map(|key| format!("{PREFIX}{}__{}", section.to_uppercase(), key.to_uppercase()));
+    let place = match (variable.filter(|name| environment.contains_key(name)), key) {
+        (Some(variable), _) => format!("environment variable {variable}"),
+        (None, Some(key)) => place(line_of(text, Some(section), key)),
+        (None, None) => place(line_of(text, None, section)),
+    };
+    SettingsError::Wrong { place, message }
+}
+
+/// What is missing altogether stands on no line.
+fn place(line: usize) -> String {
+    if line == 0 { "the file".to_owned() } else { format!("line {line}") }
 }
 
 fn line_at(text: &str, span: Option<std::ops::Range<usize>>) -> usize {
@@ -103,16 +120,16 @@ pub(super) fn check(text: &str, table: &toml::Table) -> Result<(), SettingsError
         let Some((_, keys)) = KNOWN.iter().find(|(name, _)| name == section) else {
             let nearest = nearest(section, KNOWN.iter().map(|(name, _)| *name));
             return Err(SettingsError::UnknownKey {
-                line: line_of(text, None, section),
+                place: place(line_of(text, None, section)),
                 key: section.clone(),
                 nearest,
             });
         };
         for key in value.as_table().into_iter().flat_map(|t| t.keys()) {
             if !keys.contains(&key.as_str()) {
-                let line = line_of(text, Some(section), key);
+                let place = place(line_of(text, Some(section), key));
                 let (key, nearest) = (format!("{section}.{key}"), nearest(key, keys.iter().copied()));
-                return Err(SettingsError::UnknownKey { line, key, nearest });
+                return Err(SettingsError::UnknownKey { place, key, nearest });
             }
         }
     }
@@ -135,7 +152,8 @@ pub(super) fn lay_over(
             let key = format!("{section}.{key}");
             let names: Vec<String> = all.collect();
             let nearest = nearest(&key, names.iter().map(String::as_str));
-            return Err(SettingsError::UnknownKey { line: 0, key: name.clone(), nearest });
+            let place = "environment".to_owned();
+            return Err(SettingsError::UnknownKey { place, key: name.clone(), nearest });
         };
         let _ = keys;
         let value = match value.parse::<i64>() {

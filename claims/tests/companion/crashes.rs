@@ -35,6 +35,31 @@ async fn killed_between_charge_and_posting_a_retry_posts_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_charge_that_nobody_comes_back_for_is_posted_once_and_one_never_made_is_not_made() {
+    let mut house = House::open().await;
+    house.stub.script(&[Act::Unavailable, Act::ChargeAndCut]);
+    let (never, lost) = (house.payment("5.00"), house.payment("100.00"));
+    assert_eq!(house.pay("never-charged", &never).await.0, 503);
+    assert_eq!(house.pay("lost-answer", &lost).await.0, 503);
+    assert_eq!(house.balance().await, "48200.00");
+    house.kill();
+    house.start();
+
+    for _ in 0..60 {
+        if house.balance().await != "48200.00" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+
+    assert_eq!(house.balance().await, "48100.00");
+    assert_eq!(house.pay("lost-answer", &lost).await.0, 201);
+    assert_eq!((house.balance().await.as_str(), house.stub.charged()), ("48100.00", 1));
+    assert_eq!(house.pay("never-charged", &never).await.0, 201);
+    assert_eq!((house.balance().await.as_str(), house.stub.charged()), ("48095.00", 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answered_payment_survives_a_kill() {
     let mut house = House::open().await;
     for n in 0..5 {

@@ -1,4 +1,4 @@
-//! A gateway that answers `POST /v1/charges` as told. Like the real one it charges once per idempotency key.
+//! A gateway that answers `POST /v1/charges` as told, and says what a key came to. Like the real one it charges once per idempotency key.
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -89,6 +89,11 @@ impl Stub {
         let header = |name: &str| {
             request.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
         };
+        if request.method() == http::Method::GET {
+            let key = request.uri().query().and_then(|query| query.strip_prefix("idempotency_key=")).unwrap();
+            let charged = self.book.lock().unwrap().charged.get(key).cloned();
+            return Ok(reply(200, &json!({ "data": Vec::from_iter(charged), "has_more": false })));
+        }
         let (key, credential) = (header("idempotency-key"), header("authorization"));
         let body = gather(request.into_body()).await;
         let body: Value = serde_json::from_slice(&body).unwrap();

@@ -1,7 +1,7 @@
 //! Recomputing a log from its stored rows: every leaf canonical, every hash its own, no gap, one root.
 
 use crate::tree::{Frontier, Hash, leaf_hash};
-use crate::{LeafError, LogName, parse};
+use crate::{Entry, LeafError, LogName, parse};
 
 /// What a faultless log comes to. Compare size and root with a signed checkpoint: rows that were all rewritten
 /// together are consistent with each other, and only the signature tells.
@@ -58,11 +58,12 @@ impl Verifier {
         Verifier { log, frontier: Frontier::new(), latest_us: i64::MIN, dated_back: 0 }
     }
 
-    /// Takes the next row, in order of position.
+    /// Takes the next row, in order of position, and gives the entry that it holds: whatever else is stored beside
+    /// the leaf is the caller's to compare.
     ///
     /// # Errors
     /// The [`Fault`] of this row; the verifier is then of no more use.
-    pub fn row(&mut self, position: u64, leaf: &[u8], stored_hash: &[u8]) -> Result<(), Fault> {
+    pub fn row(&mut self, position: u64, leaf: &[u8], stored_hash: &[u8]) -> Result<Entry, Fault> {
         let expected = self.frontier.size();
         if position != expected {
             return Err(Fault { position: expected, kind: FaultKind::Gap });
@@ -79,7 +80,7 @@ impl Verifier {
         self.dated_back += u64::from(entry.time_us < self.latest_us);
         self.latest_us = entry.time_us;
         self.frontier.append(hash);
-        Ok(())
+        Ok(entry)
     }
 
     /// What the rows so far come to.

@@ -68,7 +68,73 @@ fn main() {
     rate("text with a card number", hits.len(), base, || {
         let _ = black_box(sweep_text(&hits, FieldContext::Plain));
     });
+    worst_case();
     rate("parse a JSON tree", claims.len(), base, || {
         let _ = black_box(Json::parse(claims.as_bytes(), &limits).is_ok());
     });
+}
+
+/// The bodies of 1 MiB, the gateway's limit, that take longest: milliseconds each, the slowest first.
+fn worst_case() {
+    const BODY: usize = 1 << 20;
+    if std::env::args().skip(1).any(|arg| !arg.starts_with('-') && !"worst".contains(&arg)) {
+        return;
+    }
+    let array = |item: &str| {
+        let count = (BODY / (item.len() + 1)).min(99_000) - 1;
+        format!("[{}]", vec![item; count].join(","))
+    };
+    let list = |piece: &str| array(&format!("\"{piece}\""));
+    let long = |piece: &str| format!("{{\"note\":\"{}\"}}", piece.repeat((BODY - 20) / piece.len()));
+    let members: Vec<String> = (0..70_000).map(|n| format!("\"a{n}\":{}", n % 10)).collect();
+    let mut shapes = vec![
+        ("members with numbered names", format!("{{{}}}", members.join(","))),
+        ("single digits in a list", array("9")),
+        (
+            "groups of four in a card field",
+            format!("{{\"card\":\"{}\"}}", "4111 1112 ".repeat(BODY / 10 - 3)),
+        ),
+        (
+            "one run of digits in a card field",
+            format!("{{\"card\":\"{}\"}}", "4111111111111112".repeat(BODY / 16 - 2)),
+        ),
+        ("JSON in strings", array(r#""{\"a\":\"[\\\"%3422\\\"]\"}""#)),
+        ("empty lists", array("[[[[[[[[]]]]]]]]")),
+    ];
+    for (name, piece) in [
+        ("percent, entity, escape, markup", "%25&#37;\\\\x25=25<b>"),
+        ("escapes within escapes", "&amp;#52;%2534=3D34\\\\u0034 MTEx"),
+        ("tags", "<i>4</i>&lt;b&gt;1&lt;/b&gt;"),
+        ("base64 and percent", "TWFyaWEgT2thZm9yIExpbmRncmVu%4E%44 "),
+        ("marks and wide digits", "4\u{301}1\u{200b}1\u{ff11}%34"),
+        ("encoded words", "=?utf-8?Q?=34=31?= =?utf-8?B?NDEx?="),
+        ("hex with prefixes", "0x34 0x31 31 %33%31"),
+        ("letters beyond ASCII", "Stra\u{df}e \u{e9}t\u{e9} "),
+        ("exponents", "1e1 2e2,3e3 &x; "),
+        ("code words", "card 12 cvv x 123456 %41 "),
+    ] {
+        shapes.push((name, list(piece)));
+        shapes.push((name, long(piece)));
+    }
+    let mut taken: Vec<(u128, &str, String)> = shapes
+        .iter()
+        .filter_map(|(name, body)| {
+            let best = (0..3).map(|_| {
+                let started = Instant::now();
+                let verdict = sweep_body(Some("application/json"), body.as_bytes(), &Limits::default());
+                (started.elapsed().as_micros(), verdict)
+            });
+            let (micros, verdict) = best.min_by_key(|(micros, _)| *micros)?;
+            let said = match verdict {
+                Ok(verdict) if verdict.is_clean() => "clean".to_owned(),
+                Ok(_) => "hit".to_owned(),
+                Err(reason) => reason.code().to_owned(),
+            };
+            Some((micros, *name, said))
+        })
+        .collect();
+    taken.sort_by_key(|(micros, ..)| std::cmp::Reverse(*micros));
+    for (micros, name, said) in taken.iter().take(6) {
+        println!("worst case, {name:<34} {:>7.1} ms for 1 MiB, {said}", *micros as f64 / 1e3);
+    }
 }

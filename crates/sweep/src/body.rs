@@ -6,12 +6,13 @@ use crate::document::{Form, Json, MediaType, Multipart};
 use crate::leaf::{self, Seen};
 use crate::verdict::{Hit, Limits, Place, Undecidable, Verdict};
 use crate::views::{markup, unicode};
+use crate::work::Work;
 use crate::{glance_json, join, tree};
 
 /// Sweeps one value of the given context. A text that is too entangled to be searched to its end is reported as a
 /// hit without a brand, so that no caller can mistake it for clean.
 pub fn sweep_text(text: &str, context: FieldContext) -> Verdict {
-    match leaf::sweep(text, context, 0) {
+    match leaf::sweep(text, context, 0, &Work::new()) {
         Ok(seen) => verdict(Place::new("text"), seen),
         Err(_) => undecided(Place::new("text")),
     }
@@ -22,7 +23,7 @@ pub fn sweep_text(text: &str, context: FieldContext) -> Verdict {
 /// # Errors
 /// [`Undecidable`]: refuse the body.
 pub fn sweep_body(content_type: Option<&str>, body: &[u8], limits: &Limits) -> Result<Verdict, Undecidable> {
-    sweep_typed(content_type, body, limits, &[])
+    sweep_typed(content_type, body, limits, &[], &Work::new())
 }
 
 /// Sweeps a body as it stands on the wire: undoes `Content-Encoding`, then sweeps by type. `exemptions` name the
@@ -37,10 +38,12 @@ pub fn sweep_message(
     limits: &Limits,
     exemptions: &[Exemption],
 ) -> Result<Verdict, Undecidable> {
+    let work = Work::new();
     match content_encoding {
-        None => sweep_typed(content_type, body, limits, exemptions),
+        None => sweep_typed(content_type, body, limits, exemptions, &work),
         Some(_) => {
-            sweep_typed(content_type, &decode::content(content_encoding, body, limits)?, limits, exemptions)
+            let body = decode::content(content_encoding, body, limits)?;
+            sweep_typed(content_type, &body, limits, exemptions, &work)
         }
     }
 }
@@ -50,7 +53,7 @@ pub fn sweep_message(
 /// # Errors
 /// [`Undecidable`]: refuse the document.
 pub fn sweep_json(json: &Json, exemptions: &[Exemption]) -> Result<Verdict, Undecidable> {
-    Ok(tree::sweep(json, exemptions)?.map_or(Verdict::Clean, Verdict::Hit))
+    self::json(json, exemptions, &Work::new())
 }
 
 pub(crate) fn verdict(place: Place, seen: Option<Seen>) -> Verdict {
@@ -66,11 +69,12 @@ pub(crate) fn undecided(place: Place) -> Verdict {
     Verdict::Hit(Hit { place, view: "undecidable", kind: crate::Kind::Pan, brand: None, length: 0 })
 }
 
-fn sweep_typed(
+pub(crate) fn sweep_typed(
     content_type: Option<&str>,
     body: &[u8],
     limits: &Limits,
     exemptions: &[Exemption],
+    work: &Work,
 ) -> Result<Verdict, Undecidable> {
     if body.len() > limits.body {
         return Err(Undecidable::TooLarge);
@@ -81,21 +85,21 @@ fn sweep_typed(
     let media = MediaType::parse(content_type.ok_or(Undecidable::ContentTypeMissing)?)?;
     if media.is("multipart/form-data") {
         let boundary = media.parameter("boundary").ok_or(Undecidable::MalformedMultipart)?;
-        return multipart(&Multipart::parse(boundary, body, limits)?);
+        return multipart(&Multipart::parse(boundary, body, limits)?, work);
     }
     let text = decode::charset(&media, body)?;
     if media.is_json() {
         if glance_json::is_clean_json(&text, limits) {
             return Ok(Verdict::Clean);
         }
-        return sweep_json(&Json::parse(text.as_bytes(), limits)?, exemptions);
+        return json(&Json::parse(text.as_bytes(), limits)?, exemptions, work);
     }
     if media.is("application/x-www-form-urlencoded") {
-        return form(&Form::parse(text.as_bytes(), limits)?);
+        return form(&Form::parse(text.as_bytes(), limits)?, work);
     }
     if media.is("application/x-ndjson") {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
-            let verdict = sweep_json(&Json::parse(line.as_bytes(), limits)?, exemptions)?;
+            let verdict = json(&Json::parse(line.as_bytes(), limits)?, exemptions, work)?;
             if !verdict.is_clean() {
                 return Ok(verdict);
             }
@@ -103,7 +107,7 @@ fn sweep_typed(
         return Ok(Verdict::Clean);
     }
     if media.is_xml() || media.is("text/html") {
-        return markup_body(&text, media.is_xml());
+        return markup_body(&text, media.is_xml(), work);
     }
     let plain = [
         "text/plain",
@@ -123,14 +127,18 @@ fn sweep_typed(
     {
         return Err(Undecidable::ContentTypeConfused);
     }
-    free_text(&text)
+    free_text(&text, work)
 }
 
-fn free_text(text: &str) -> Result<Verdict, Undecidable> {
-    Ok(verdict(Place::new("body"), leaf::sweep(text, FieldContext::FreeText, 0)?))
+fn json(json: &Json, exemptions: &[Exemption], work: &Work) -> Result<Verdict, Undecidable> {
+    Ok(tree::sweep(json, exemptions, work)?.map_or(Verdict::Clean, Verdict::Hit))
 }
 
-fn markup_body(text: &str, xml: bool) -> Result<Verdict, Undecidable> {
+fn free_text(text: &str, work: &Work) -> Result<Verdict, Undecidable> {
+    Ok(verdict(Place::new("body"), leaf::sweep(text, FieldContext::FreeText, 0, work)?))
+}
+
+fn markup_body(text: &str, xml: bool, work: &Work) -> Result<Verdict, Undecidable> {
     let normal = unicode::normalise(text);
     if markup::declares_entities(&normal, xml) {
         return Err(Undecidable::Doctype);
@@ -138,38 +146,38 @@ fn markup_body(text: &str, xml: bool) -> Result<Verdict, Undecidable> {
     if xml && !text.trim_start().starts_with('<') {
         return Err(Undecidable::ContentTypeConfused);
     }
-    free_text(text)
+    free_text(text, work)
 }
 
-fn form(form: &Form) -> Result<Verdict, Undecidable> {
-    pairs(form.pairs().collect::<Vec<_>>().as_slice())
+fn form(form: &Form, work: &Work) -> Result<Verdict, Undecidable> {
+    pairs(form.pairs().collect::<Vec<_>>().as_slice(), work)
 }
 
-fn multipart(multipart: &Multipart) -> Result<Verdict, Undecidable> {
+fn multipart(multipart: &Multipart, work: &Work) -> Result<Verdict, Undecidable> {
     for part in multipart.parts() {
         if let Some(name) = part.filename()
-            && let seen @ Some(_) = leaf::sweep(name, FieldContext::FreeText, 0)?
+            && let seen @ Some(_) = leaf::sweep(name, FieldContext::FreeText, 0, work)?
         {
             return Ok(verdict(Place::new("filename"), seen));
         }
         if part.filename().is_some() || part.content_type().is_some() {
-            let found = leaf::sweep(part.text(), FieldContext::FreeText, 0)?;
+            let found = leaf::sweep(part.text(), FieldContext::FreeText, 0, work)?;
             if found.is_some() {
                 return Ok(verdict(Place::new(part.name()), found));
             }
         }
     }
-    pairs(multipart.parts().map(|part| (part.name(), part.text())).collect::<Vec<_>>().as_slice())
+    pairs(multipart.parts().map(|part| (part.name(), part.text())).collect::<Vec<_>>().as_slice(), work)
 }
 
 /// Sweeps names and values of a form or query: each alone, neighbours in order, and values that share a name.
-pub(crate) fn pairs(pairs: &[(&str, &str)]) -> Result<Verdict, Undecidable> {
+pub(crate) fn pairs(pairs: &[(&str, &str)], work: &Work) -> Result<Verdict, Undecidable> {
     for (name, value) in pairs {
-        let seen = leaf::sweep(name, FieldContext::Plain, 0)?;
+        let seen = leaf::sweep(name, FieldContext::Plain, 0, work)?;
         if seen.is_some() {
             return Ok(verdict(Place::new("*"), seen));
         }
-        let seen = leaf::sweep(value, FieldContext::of_name(name), 0)?;
+        let seen = leaf::sweep(value, FieldContext::of_name(name), 0, work)?;
         if seen.is_some() {
             return Ok(verdict(Place::new(name), seen));
         }

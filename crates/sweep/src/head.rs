@@ -6,6 +6,7 @@ use crate::document::Form;
 use crate::leaf;
 use crate::verdict::{Limits, Place, Undecidable, Verdict};
 use crate::views::codecs;
+use crate::work::Work;
 
 /// Sweeps a request or response head (and trailers, given as headers). What cannot be read, such as a broken
 /// escape in the query, comes back as a hit whose view is `undecidable`: refuse it.
@@ -13,13 +14,14 @@ pub fn sweep_head<'a>(
     path_and_query: &str,
     headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
 ) -> Verdict {
-    match target(path_and_query) {
+    let work = &Work::new();
+    match target(path_and_query, work) {
         Ok(Verdict::Clean) => {}
         Ok(hit) => return hit,
         Err(_) => return undecided(Place::new("path")),
     }
     for (name, value) in headers {
-        match header(name, value) {
+        match header(name, value, work) {
             Ok(Verdict::Clean) => {}
             Ok(hit) => return hit,
             Err(_) => return undecided(Place::new("header").child(name)),
@@ -28,10 +30,10 @@ pub fn sweep_head<'a>(
     Verdict::Clean
 }
 
-fn target(path_and_query: &str) -> Result<Verdict, Undecidable> {
+fn target(path_and_query: &str, work: &Work) -> Result<Verdict, Undecidable> {
     let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
     // The whole path too: its segments may be pieces of one number.
-    let whole = leaf::sweep(path, FieldContext::Plain, 0)?;
+    let whole = leaf::sweep(path, FieldContext::Plain, 0, work)?;
     if whole.is_some() {
         return Ok(verdict(Place::new("path"), whole));
     }
@@ -41,31 +43,31 @@ fn target(path_and_query: &str) -> Result<Verdict, Undecidable> {
         let context = if name.is_empty() { before } else { FieldContext::of_name(name) };
         // `/cards/4222222222222` says what the segment is; the code of a card is too short to be told in a path.
         let context = if context == FieldContext::VerificationCode { FieldContext::Plain } else { context };
-        let seen = leaf::sweep(value, context, 0)?;
+        let seen = leaf::sweep(value, context, 0, work)?;
         if seen.is_some() {
             return Ok(verdict(Place::new("path"), seen));
         }
         before = FieldContext::of_name(value);
     }
     let form = Form::parse(query.as_bytes(), &Limits::default())?;
-    match pairs(&form.pairs().collect::<Vec<_>>())? {
+    match pairs(&form.pairs().collect::<Vec<_>>(), work)? {
         Verdict::Hit(hit) => {
             Ok(Verdict::Hit(crate::Hit { place: Place::new("query").child(hit.place.as_str()), ..hit }))
         }
-        Verdict::Clean => Ok(verdict(Place::new("query"), leaf::sweep(query, FieldContext::Plain, 0)?)),
+        Verdict::Clean => Ok(verdict(Place::new("query"), leaf::sweep(query, FieldContext::Plain, 0, work)?)),
     }
 }
 
-fn header(name: &str, value: &[u8]) -> Result<Verdict, Undecidable> {
+fn header(name: &str, value: &[u8], work: &Work) -> Result<Verdict, Undecidable> {
     let place = || Place::new("header").child(name);
-    let seen = leaf::sweep(name, FieldContext::Plain, 0)?;
+    let seen = leaf::sweep(name, FieldContext::Plain, 0, work)?;
     if seen.is_some() {
         return Ok(verdict(Place::new("header_name"), seen));
     }
     // Header bytes beyond ASCII are UTF-8 or, as of old, Latin-1: then no digit hides in them.
     let text = String::from_utf8_lossy(value);
     let context = FieldContext::of_name(name);
-    let seen = leaf::sweep(&text, context, 0)?;
+    let seen = leaf::sweep(&text, context, 0, work)?;
     if seen.is_some() {
         return Ok(verdict(place(), seen));
     }
@@ -73,7 +75,7 @@ fn header(name: &str, value: &[u8]) -> Result<Verdict, Undecidable> {
         && scheme.eq_ignore_ascii_case("basic")
         && let Some(decoded) = codecs::decode_base64(credentials.trim().as_bytes())
     {
-        let seen = leaf::sweep(&String::from_utf8_lossy(&decoded), FieldContext::FreeText, 0)?;
+        let seen = leaf::sweep(&String::from_utf8_lossy(&decoded), FieldContext::FreeText, 0, work)?;
         if seen.is_some() {
             return Ok(verdict(place(), seen));
         }
@@ -81,7 +83,7 @@ fn header(name: &str, value: &[u8]) -> Result<Verdict, Undecidable> {
     if name.eq_ignore_ascii_case("cookie") || name.eq_ignore_ascii_case("set-cookie") {
         for pair in text.split(';') {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let seen = leaf::sweep(value.trim(), FieldContext::of_name(name.trim()), 0)?;
+            let seen = leaf::sweep(value.trim(), FieldContext::of_name(name.trim()), 0, work)?;
             if seen.is_some() {
                 return Ok(verdict(place(), seen));
             }

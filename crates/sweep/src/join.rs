@@ -18,18 +18,43 @@ pub(crate) fn find<'a>(
     context: FieldContext,
 ) -> Option<Found> {
     let mut row: Vec<&str> = vec![];
+    // The last neighbour that is shaped like a token, with the piece before it, while nothing came between.
+    let mut token: Option<(&str, &str)> = None;
     for neighbour in neighbours {
-        match neighbour {
-            Some(piece) => row.push(piece),
-            None => {
-                if let Some(found) = judge(&row, context) {
-                    return Some(found);
-                }
-                row.clear();
+        let piece = neighbour.unwrap_or_default();
+        if let Some((before, token)) = token.take()
+            && let Some(found) = around(before, token, piece)
+        {
+            return Some(found);
+        }
+        let shaped = is_token_shaped(piece);
+        if shaped || piece.is_empty() {
+            if let Some(found) = judge(&row, context) {
+                return Some(found);
             }
+            let before = row.last().copied().unwrap_or_default();
+            token = shaped.then_some((before, piece));
+            row.clear();
+        } else {
+            row.push(piece);
         }
     }
-    judge(&row, context)
+    token.and_then(|(before, token)| around(before, token, "")).or_else(|| judge(&row, context))
+}
+
+/// Whether a piece is a whole card-shaped token. Joined with the expiry that stands beside it, every fifth would hold a
+/// card number by chance somewhere inside.
+fn is_token_shaped(piece: &str) -> bool {
+    piece.len() >= 12 && piece.starts_with('9') && !pan::luhn(piece.as_bytes())
+}
+
+/// A number that is exactly a token-shaped piece with one or both of its neighbours: one that was cut so that the
+/// larger part starts with 9.
+fn around(before: &str, token: &str, after: &str) -> Option<Found> {
+    [[before, token, ""], ["", token, after], [before, token, after]].into_iter().find_map(|parts| {
+        let whole = Zeroizing::new(parts.concat());
+        pan::judge(whole.as_bytes()).map(|brand| Found::new(Kind::Pan, Some(brand), whole.len()))
+    })
 }
 
 fn judge(row: &[&str], context: FieldContext) -> Option<Found> {
@@ -80,6 +105,19 @@ mod tests {
         assert!(hit(&digits.iter().map(String::as_str).collect::<Vec<_>>()));
         let codes: Vec<String> = "4111111111111111".bytes().map(|b| b.to_string()).collect();
         assert!(hit(&codes.iter().map(String::as_str).collect::<Vec<_>>()));
+    }
+
+    #[test]
+    fn a_card_shaped_token_is_not_joined_with_the_expiry_beside_it_but_a_cut_number_is() {
+        let card = |row: &[&str]| find(row.iter().map(|text| piece(text)), FieldContext::Card).is_some();
+        // Joined, they hold the card number 348111111111122.
+        assert!(pan::judge(b"348111111111122").is_some(), "else this test says nothing");
+        assert!(!pan::luhn(b"9348111111111"));
+        assert!(!card(&["9348111111111", "12", "2030"]));
+        assert!(!card(&["12", "9348111111111", "12", "2030"]));
+        assert!(card(&["4111", "911111111114"]), "4111911111111114");
+        assert!(card(&["x", "4111", "911111111114", "12"]));
+        assert!(card(&["411111111111", "1111"]));
     }
 
     #[test]

@@ -4,12 +4,17 @@
 //! [`Undecidable`], which callers treat as a refusal. [`document`] parses, edits and serialises the body formats.
 //! Nothing here opens a vault, speaks to a network or writes a log, so both sides of the PCI wall may link it.
 
+mod bits;
 mod body;
 mod context;
 pub mod decode;
 pub mod document;
 mod glance;
+mod glance_bits;
 mod glance_json;
+#[cfg(test)]
+mod glance_promise;
+mod glance_text;
 mod head;
 mod join;
 mod leaf;
@@ -21,6 +26,7 @@ mod tree;
 mod triples;
 mod verdict;
 mod views;
+mod work;
 
 pub use body::{sweep_body, sweep_json, sweep_message, sweep_text};
 pub use context::{Exempt, Exemption, FieldContext};

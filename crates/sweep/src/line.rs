@@ -5,6 +5,7 @@ use crate::context::FieldContext;
 use crate::document::Json;
 use crate::leaf::{self, Seen};
 use crate::verdict::{Limits, Place, Verdict};
+use crate::work::Work;
 use crate::{glance_json, join, tree};
 
 /// Sweeps one log line, JSON or text. Bytes that are no UTF-8 and lines that cannot be searched to their end come
@@ -18,14 +19,14 @@ pub fn sweep_line(line: &[u8]) -> Verdict {
             return Verdict::Clean;
         }
         if let Ok(json) = Json::parse(line, &limits) {
-            return match tree::sweep(&json, &[]) {
+            return match tree::sweep(&json, &[], &Work::new()) {
                 Ok(Some(hit)) => Verdict::Hit(hit),
                 Ok(None) => verdict(Place::new("line"), straddling(text)),
                 Err(_) => undecided(Place::new("line")),
             };
         }
     }
-    match leaf::sweep(text, FieldContext::Plain, 0) {
+    match leaf::sweep(text, FieldContext::Plain, 0, &Work::new()) {
         Ok(seen) => verdict(Place::new("line"), seen.or_else(|| straddling(text))),
         Err(_) => undecided(Place::new("line")),
     }
@@ -33,8 +34,14 @@ pub fn sweep_line(line: &[u8]) -> Verdict {
 
 /// A card number that the values of `name=value` or `"name":"value"` fields make when they are read in order.
 fn straddling(line: &str) -> Option<Seen> {
-    let values = line.split([' ', ',', '{', '}', '[', ']']).filter(|field| !field.is_empty());
+    let ends = |c: char| matches!(c, ' ' | ',' | '{' | '}' | '[' | ']');
+    let values = line.split(ends).filter(|field| !field.is_empty());
     let pieces = values.map(|field| {
+        // Nearly all fields end in a letter or a sign, which no piece does.
+        let last = field.as_bytes().last().copied().unwrap_or(b' ');
+        if last.is_ascii_graphic() && last != b'"' && !last.is_ascii_digit() {
+            return None;
+        }
         let value = field.rsplit(['=', ':']).next().unwrap_or_default();
         join::piece(value.trim_matches('"'))
     });

@@ -25,6 +25,8 @@ impl Found {
 
 /// So many characters that are neither digit nor letter may stand between two groups.
 const WIDEST_GAP: usize = 3;
+/// More groups than any card number has: looking further from every group of a long list would cost its square.
+const MOST_GROUPS: usize = 20;
 
 /// The first card number in `text`, in which digits are already ASCII.
 pub(crate) fn find(text: &str, context: FieldContext) -> Option<Found> {
@@ -134,7 +136,7 @@ fn card_grouping(groups: &[Group], before: Option<Group>) -> [Option<usize>; 3] 
     let lengths = |count: usize| groups.get(..count).map(|some| some.iter().map(|group| group.length));
     let shaped = |shape: &[usize]| lengths(shape.len()).is_some_and(|some| some.eq(shape.iter().copied()));
     let first = groups.first().map_or(0, |group| group.length);
-    let equal = groups.iter().take_while(|group| group.length == first).count();
+    let equal = groups.iter().take(MOST_GROUPS).take_while(|group| group.length == first).count();
     let starts_equal = before.is_none_or(|group| group.length != first);
     let mut counts = [None; 3];
     let [printed, even, commas] = &mut counts;
@@ -163,8 +165,12 @@ fn card_grouping(groups: &[Group], before: Option<Group>) -> [Option<usize>; 3] 
     };
     // Thousands: one separator throughout, up to three digits and then threes.
     let separator = groups.get(1).map_or('\0', |group| group.before);
-    let threes =
-        groups.iter().skip(1).take_while(|group| group.length == 3 && group.before == separator).count();
+    let threes = groups
+        .iter()
+        .skip(1)
+        .take(MOST_GROUPS)
+        .take_while(|group| group.length == 3 && group.before == separator)
+        .count();
     let thousands = first <= 3 && separator != '\0' && before.is_none_or(|group| group.length > 3);
     *commas = (thousands && (13..=19).contains(&(first + threes * 3))).then_some(threes + 1);
     counts

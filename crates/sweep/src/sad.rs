@@ -21,15 +21,16 @@ pub(crate) fn code_in_text(text: &str) -> Option<Found> {
     for (place, word) in words.iter().enumerate() {
         let Word::Letters(letters) = word else { continue };
         let taken = match words.get(place + 1) {
-            Some(Word::Letters(next)) if next == "code" && BEFORE_CODE.contains(&letters.as_str()) => 2,
+            Some(Word::Letters(next)) if next.eq_ignore_ascii_case("code") && among(BEFORE_CODE, letters) => {
+                2
+            }
             // The 2 of CVV2 is a digit word of its own.
-            Some(Word::Digits(2, 1)) if NAMES.contains(&letters.as_str()) => 2,
-            _ if NAMES.contains(&letters.as_str()) => 1,
+            Some(Word::Digits(2, 1)) if among(NAMES, letters) => 2,
+            _ if among(NAMES, letters) => 1,
             _ => continue,
         };
         let after = words.iter().skip(place + taken).take(3);
-        let next =
-            after.into_iter().find(|word| !matches!(word, Word::Letters(w) if FILLERS.contains(&w.as_str())));
+        let next = after.into_iter().find(|word| !matches!(word, Word::Letters(w) if among(FILLERS, w)));
         if let Some(Word::Digits(_, count @ 3..=4)) = next {
             return Some(Found::new(Kind::VerificationCode, None, *count));
         }
@@ -48,12 +49,18 @@ pub(crate) fn may_name_code(text: &[u8]) -> bool {
             | ((a == b's') & (b == b'e') & (c == b'c'))
             | ((a == b'v') & (b == b'e') & (c == b'r'))
     };
-    triples::any(text, look, |at| {
+    triples::any(text, look, |at| begins_code_name(text, at))
+}
+
+/// Whether a name of the code might begin at that place.
+pub(crate) fn begins_code_name(text: &[u8], at: usize) -> bool {
+    let first = text.get(at).map(|byte| byte | 0x20);
+    matches!(first, Some(b'c' | b's' | b'v')) && {
         let starts = |rest: &[u8], name: &str| {
             rest.get(..name.len()).is_some_and(|head| head.eq_ignore_ascii_case(name.as_bytes()))
         };
         text.get(at..).is_some_and(|rest| NAMES.iter().chain(BEFORE_CODE).any(|name| starts(rest, name)))
-    })
+    }
 }
 
 /// Whether a whole value is a verification code, for fields named so.
@@ -62,32 +69,35 @@ pub(crate) fn is_code(value: &str) -> bool {
     (3..=4).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit())
 }
 
-enum Word {
-    Letters(String),
+fn among(names: &[&str], word: &str) -> bool {
+    names.iter().any(|name| name.eq_ignore_ascii_case(word))
+}
+
+enum Word<'a> {
+    Letters(&'a str),
     /// The last digit and how many.
     Digits(u8, usize),
 }
 
-fn words(text: &str) -> Vec<Word> {
-    let mut words: Vec<Word> = vec![];
-    let mut joined = false;
-    for b in text.bytes() {
-        if b.is_ascii_digit() {
-            match words.last_mut() {
-                Some(Word::Digits(last, count)) if joined => (*last, *count) = (b - b'0', *count + 1),
-                _ => words.push(Word::Digits(b - b'0', 1)),
-            }
-            joined = true;
-        } else if b.is_ascii_alphabetic() {
-            let c = char::from(b.to_ascii_lowercase());
-            match words.last_mut() {
-                Some(Word::Letters(word)) if joined => word.push(c),
-                _ => words.push(Word::Letters(c.to_string())),
-            }
-            joined = true;
+/// Letters and digits in the order they come; what stands between them is left out.
+fn words(text: &str) -> Vec<Word<'_>> {
+    let bytes = text.as_bytes();
+    let mut words = vec![];
+    let mut at = 0;
+    while let Some(first) = bytes.get(at) {
+        let rest = bytes.get(at..).unwrap_or_default();
+        let run = |is: fn(&u8) -> bool| rest.iter().take_while(|byte| is(byte)).count();
+        let length = if first.is_ascii_digit() {
+            let length = run(u8::is_ascii_digit);
+            let last = rest.get(length - 1).map_or(0, |byte| byte - b'0');
+            words.push(Word::Digits(last, length));
+            length
         } else {
-            joined = false;
-        }
+            let length = run(u8::is_ascii_alphabetic);
+            words.extend(text.get(at..at + length).filter(|word| !word.is_empty()).map(Word::Letters));
+            length
+        };
+        at += length.max(1);
     }
     words
 }

@@ -4,11 +4,12 @@ use crate::context::{Exempt, Exemption, FieldContext};
 use crate::document::Json;
 use crate::leaf::{self, Seen};
 use crate::verdict::{Hit, Place};
+use crate::work::Work;
 use crate::{Undecidable, join};
 
 /// The first hit in a document, with its place.
-pub(crate) fn sweep(json: &Json, exemptions: &[Exemption]) -> Result<Option<Hit>, Undecidable> {
-    let mut walk = Walk { exemptions, path: vec![], nested: 0 };
+pub(crate) fn sweep(json: &Json, exemptions: &[Exemption], work: &Work) -> Result<Option<Hit>, Undecidable> {
+    let mut walk = Walk { exemptions, path: vec![], nested: 0, work };
     let seen = walk.value(json, FieldContext::Plain)?;
     Ok(seen.map(|(found, view)| {
         let place = walk.path.iter().fold(Place::default(), |place, step| place.child(step));
@@ -21,8 +22,9 @@ pub(crate) fn sweep_inner(
     json: &Json,
     context: FieldContext,
     nested: usize,
+    work: &Work,
 ) -> Result<Option<Seen>, Undecidable> {
-    let mut walk = Walk { exemptions: &[], path: vec![], nested };
+    let mut walk = Walk { exemptions: &[], path: vec![], nested, work };
     Ok(walk.value(json, context)?.map(|(found, _)| (found, "json-in-string")))
 }
 
@@ -31,6 +33,7 @@ struct Walk<'a> {
     /// Left standing where a hit was found.
     path: Vec<&'a str>,
     nested: usize,
+    work: &'a Work,
 }
 
 impl<'a> Walk<'a> {
@@ -41,7 +44,7 @@ impl<'a> Walk<'a> {
                 if self.exemption().is_some_and(|kind| kind.frees(text)) {
                     return Ok(None);
                 }
-                leaf::sweep(text, context, self.nested)
+                leaf::sweep(text, context, self.nested, self.work)
             }
             Json::Array(items) => self.array(items, context),
             Json::Object(members) => self.object(members, context),
@@ -71,7 +74,7 @@ impl<'a> Walk<'a> {
         let mut pieces = Vec::with_capacity(members.len());
         for (name, value) in members {
             self.path.push(name);
-            if let Some((found, _)) = leaf::sweep(name, FieldContext::Plain, self.nested)? {
+            if let Some((found, _)) = leaf::sweep(name, FieldContext::Plain, self.nested, self.work)? {
                 return Ok(Some((found, "name")));
             }
             if let Some(seen) = self.value(value, context.inside(name))? {

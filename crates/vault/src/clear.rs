@@ -2,7 +2,7 @@
 //! `Pan` and `Cvc` are visible only inside it; what leaves is sealed, scrubbed, or `Revealed` for one processor.
 //!
 //! In order of a card's way: [`intake`] gathers a body · [`card`] and [`fields`] read it · [`pan`] and [`cvc`] hold it ·
-//! [`fingerprint`] asks whether we know it · [`seal`] locks it up · [`draft`] and [`message`] wait for a transaction · [`settle`]
+//! [`fingerprint`] asks whether we know it · [`mint`] draws its token · [`seal`] locks it up · [`draft`] and [`message`] wait for a transaction · [`settle`]
 //! shelves it · [`plain`] is for bodies without one · [`stray`] looks once more · [`open`] and [`reveal`] are the way back.
 
 mod card;
@@ -12,6 +12,7 @@ mod fields;
 mod fingerprint;
 mod intake;
 mod message;
+mod mint;
 mod open;
 mod pan;
 mod plain;

@@ -92,6 +92,11 @@ pub enum VaultError {
     /// The companion's answer could not be read to its end, decoded or searched.
     #[error("the answer was withheld: it could not be decoded and searched")]
     AnswerUnreadable,
+    /// The companion's answer would have the request, card and all, sent on to where the companion points.
+    #[error(
+        "the answer was withheld: it redirects the request or switches protocols; have the companion answer it, or redirect with 303"
+    )]
+    AnswerDiverts,
     /// A content type, charset or content encoding that is not read here.
     #[error(
         "send application/json, application/x-www-form-urlencoded or multipart/form-data, in UTF-8, once"
@@ -145,6 +150,9 @@ pub enum VaultError {
     /// A stored byte is not what was stored: altered, moved, or written under another key.
     #[error("a stored record failed verification; the incident team must look at it")]
     Integrity,
+    /// No card-shaped token can stand in this message without reading like a card number beside what else it says.
+    #[error("no card-shaped token fits here without reading like a card number; use opaque tokens")]
+    NoShapedToken,
     /// The operating system gives no random bytes.
     #[error("no random bytes; the host must be looked at")]
     RandomUnavailable,
@@ -170,6 +178,7 @@ impl VaultError {
             VaultError::StrayCode { .. } => "stray_sensitive_data",
             VaultError::StrayInAnswer { .. } => "stray_pan_in_answer",
             VaultError::AnswerUnreadable => "answer_unreadable",
+            VaultError::AnswerDiverts => "answer_diverts",
             VaultError::UnsupportedMediaType => "unsupported_media_type",
             VaultError::Undecodable => "undecodable",
             VaultError::TooLarge => "too_large",
@@ -187,6 +196,7 @@ impl VaultError {
             VaultError::StoreBusy => "store_busy",
             VaultError::StoreRefused => "store_refused",
             VaultError::Integrity => "integrity",
+            VaultError::NoShapedToken => "no_shaped_token",
             VaultError::RandomUnavailable => "random_unavailable",
             VaultError::BadTarget => "bad_target",
         }

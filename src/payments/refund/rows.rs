@@ -2,6 +2,7 @@
 
 use super::request::act_hash;
 use super::{Reason, RefundOrder};
+use crate::payments::charge::Charge;
 use crate::payments::processor::Outcome;
 use crate::payments::{List, Page, PaymentError};
 use store::{Fetch, Row, StoreError, Value, Work};
@@ -203,6 +204,20 @@ pub(in crate::payments) async fn stale(
         )
         .await?;
     rows.iter().map(Refund::of).collect()
+}
+
+/// What of the charge was given back, or is about to be, without a second person's yes.
+pub(super) async fn given_alone(from: &mut impl Fetch, charge: &Charge) -> Result<Money, StoreError> {
+    let corrupt = StoreError::Corrupt { column: "amount_minor" };
+    let row = from
+        .fetch_optional(
+            "SELECT COALESCE(SUM(amount_minor), 0) AS alone FROM refund WHERE tenant = $1 AND charge = $2 \
+             AND approval_expires_at IS NULL AND status IN ('started', 'in_doubt', 'succeeded')",
+            vec![Value::from(charge.tenant.as_str()), Value::from(charge.id.as_str())],
+        )
+        .await?
+        .ok_or(corrupt)?;
+    Money::from_minor(row.integer("alone")?, charge.amount.currency()).map_err(|_| corrupt)
 }
 
 /// Raises the charge's `refunded`, or says that it would exceed what was captured.

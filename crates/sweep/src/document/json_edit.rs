@@ -64,7 +64,8 @@ impl Json {
         true
     }
 
-    /// Calls `visit` for every value that is neither array nor object, with its path, in document order.
+    /// Calls `visit` for every value that holds no other, with its path, in document order: strings, numbers, words,
+    /// and arrays and objects that are empty, for their names say something too.
     pub fn leaves<'a>(&'a self, visit: &mut dyn FnMut(&[&'a str], &'a Json)) {
         walk(self, &mut vec![], visit);
     }
@@ -73,12 +74,12 @@ impl Json {
 /// Steps of array items all read `*`: a path names fields, and items of one array share theirs.
 fn walk<'a>(value: &'a Json, path: &mut Vec<&'a str>, visit: &mut dyn FnMut(&[&'a str], &'a Json)) {
     match value {
-        Json::Array(items) => {
+        Json::Array(items) if !items.is_empty() => {
             path.push("*");
             items.iter().for_each(|item| walk(item, path, visit));
             path.pop();
         }
-        Json::Object(members) => {
+        Json::Object(members) if !members.is_empty() => {
             for (name, member) in members {
                 path.push(name);
                 walk(member, path, visit);
@@ -116,12 +117,13 @@ mod tests {
 
     #[test]
     fn leaves_come_in_document_order_with_their_path() {
-        let json = Json::parse(br#"{"a":[1,2],"b":{"c":"x"}}"#, &Limits::default()).ok().unwrap();
+        let json = Json::parse(br#"{"a":[1,2],"b":{"c":"x","d":{}},"e":[]}"#, &Limits::default());
+        let json = json.ok().unwrap();
         let mut seen = vec![];
-        json.leaves(&mut |path, leaf| seen.push((path.join("/"), leaf.as_text().unwrap().to_owned())));
-        assert_eq!(
-            seen,
-            [("a/*".into(), "1".into()), ("a/*".into(), "2".into()), ("b/c".into(), "x".to_owned())]
-        );
+        json.leaves(&mut |path, leaf| {
+            seen.push((path.join("/"), leaf.as_text().unwrap_or("empty").to_owned()))
+        });
+        let expected = [("a/*", "1"), ("a/*", "2"), ("b/c", "x"), ("b/d", "empty"), ("e", "empty")];
+        assert_eq!(seen, expected.map(|(path, leaf)| (path.to_owned(), leaf.to_owned())));
     }
 }

@@ -27,8 +27,16 @@ pub(crate) fn may_hold_tokens(text: &[u8]) -> bool {
     false
 }
 
+/// Whether [`codecs::base64_wrapped`] might find anything in a text of base64 and white space, by its first bytes alone.
+pub(crate) fn may_be_wrapped(text: &[u8]) -> bool {
+    let mut head = [0u8; 8];
+    let all = text.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let filled = head.iter_mut().zip(all).map(|(place, byte)| *place = *byte).count();
+    filled == 8 && starts_as_text(&head)
+}
+
 /// Whether the first eight characters of base64 may begin a text.
-pub(super) fn starts_as_text(token: &[u8]) -> bool {
+pub(crate) fn starts_as_text(token: &[u8]) -> bool {
     let mut bits = 0u64;
     for c in token.iter().take(8) {
         let Some(value) = sextet(*c) else { return false };
@@ -38,7 +46,8 @@ pub(super) fn starts_as_text(token: &[u8]) -> bool {
     may_begin_text(&decoded)
 }
 
-fn starts_as_base32_text(token: &[u8]) -> bool {
+/// Whether the first eight characters of base32 or base32hex may begin a text.
+pub(crate) fn starts_as_base32_text(token: &[u8]) -> bool {
     let (mut plain, mut hex) = (Some(0u64), Some(0u64));
     for c in token.iter().take(8) {
         let c = c.to_ascii_uppercase();
@@ -86,20 +95,20 @@ pub(crate) fn may_be_hex(text: &[u8]) -> bool {
         let length = rest.iter().take_while(|b| b.is_ascii_alphanumeric()).count();
         let Some((token, after)) = rest.split_at_checked(length) else { return true };
         let prefix = token.iter().any(|b| b | 0x20 == b'x');
-        if gap > 3 || (!prefix && length % 2 == 1) {
+        let hex = prefix || (length % 2 == 0 && token.iter().all(u8::is_ascii_hexdigit));
+        if gap > 3 || !hex {
             (run, head, prefixed) = (0, 0, false);
         }
         prefixed |= prefix;
-        for digit in token.iter().map(|b| char::from(*b).to_digit(16)) {
-            match digit {
-                Some(digit) if run < 8 => (run, head) = (run + 1, head << 4 | digit),
-                Some(_) => run += 1,
-                None if prefix => {}
-                None => (run, head, prefixed) = (0, 0, false),
+        if hex && !prefix && run >= 8 {
+            run += length;
+        } else if hex {
+            for digit in token.iter().filter_map(|b| char::from(*b).to_digit(16)) {
+                if run < 8 {
+                    head = head << 4 | digit;
+                }
+                run += 1;
             }
-        }
-        if !prefix && length % 2 == 1 {
-            run = 0;
         }
         if run >= SHORTEST_HEX && (prefixed || may_begin_text(&head.to_be_bytes())) {
             return true;

@@ -81,6 +81,11 @@ fn starts_of_quads(bytes: &[u8]) -> impl Iterator<Item = usize> {
         .filter(move |at| ascii && bytes.get(*at..).is_some_and(two_quads))
 }
 
+/// Whether [`base64_digits`] reads digits from here on.
+pub(crate) fn begins_base64_digits(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(b'M' | b'N' | b'O')) && two_quads(bytes)
+}
+
 fn two_quads(bytes: &[u8]) -> bool {
     let one = |at: usize| bytes.get(at..at + 4).and_then(quad).is_some();
     one(0) && one(4)
@@ -167,7 +172,8 @@ pub(crate) fn hex(text: &str) -> Option<String> {
 
 /// The text without `0x`, so that packed digits `0x41 0x11` read as digits.
 pub(crate) fn without_hex_prefix(text: &str) -> Option<String> {
-    let there = text.contains("0x") || text.contains("0X");
+    let before = |at: usize| at.checked_sub(1).and_then(|at| text.as_bytes().get(at));
+    let there = memchr::memchr2_iter(b'x', b'X', text.as_bytes()).any(|at| before(at) == Some(&b'0'));
     there.then(|| text.replace("0x", "").replace("0X", ""))
 }
 
@@ -192,19 +198,37 @@ pub(crate) fn decode_base64(token: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// The value of a base64 character in either alphabet.
+#[inline]
 pub(super) fn sextet(c: u8) -> Option<u8> {
-    match c {
-        b'A'..=b'Z' => Some(c - b'A'),
-        b'a'..=b'z' => Some(c - b'a' + 26),
-        b'0'..=b'9' => Some(c - b'0' + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
+    SEXTET.get(usize::from(c)).copied().filter(|value| *value < 64)
+}
+
+/// Values by character; 64 is none.
+static SEXTET: [u8; 256] = sextets();
+
+const fn sextets() -> [u8; 256] {
+    let mut table = [64; 256];
+    let mut c = 0u8;
+    while c < 128 {
+        #[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, which checks the bound")]
+        {
+            table[c as usize] = match c {
+                b'A'..=b'Z' => c - b'A',
+                b'a'..=b'z' => c - b'a' + 26,
+                b'0'..=b'9' => c - b'0' + 52,
+                b'+' | b'-' => 62,
+                b'/' | b'_' => 63,
+                _ => 64,
+            };
+        }
+        c += 1;
     }
+    table
 }
 
 pub(crate) fn is_base64(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_')
+    sextet(b).is_some()
 }
 
 /// Control characters but white space and NUL (which UTF-16 text is full of).

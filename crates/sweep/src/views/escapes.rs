@@ -2,9 +2,7 @@
 
 /// Percent escapes undone once, `%u0034` too. Loose signs stay: this is a search, not a parser.
 pub(crate) fn percent(text: &str) -> Option<String> {
-    if !text.contains('%') {
-        return None;
-    }
+    memchr::memchr(b'%', text.as_bytes())?;
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -33,9 +31,7 @@ pub(crate) fn percent(text: &str) -> Option<String> {
 /// HTML character references: decimal and hexadecimal, padded or not, with or without semicolon. Named ones that
 /// stand for spaces and signs become a space, for no reader gives them a digit.
 pub(crate) fn entities(text: &str) -> Option<String> {
-    if !text.contains('&') {
-        return None;
-    }
+    memchr::memchr(b'&', text.as_bytes())?;
     let mut out = String::with_capacity(text.len());
     let mut pieces = text.split('&');
     out.push_str(pieces.next().unwrap_or_default());
@@ -86,9 +82,7 @@ fn reference(piece: &str) -> Option<(Option<char>, &str)> {
 /// Backslash escapes: `\u0034`, `\u{34}`, `\U00000034`, `\x34`, octal `\064`; any other backslash goes away with
 /// nothing put in its place, so that `4111\-1111` reads `4111-1111`.
 pub(crate) fn backslash(text: &str) -> Option<String> {
-    if !text.contains('\\') {
-        return None;
-    }
+    memchr::memchr(b'\\', text.as_bytes())?;
     let mut out = String::with_capacity(text.len());
     let mut pieces = text.split('\\');
     out.push_str(pieces.next().unwrap_or_default());

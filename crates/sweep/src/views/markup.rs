@@ -3,9 +3,7 @@
 /// The text content of markup. Text on both sides of a tag is joined, as a browser shows it; between different
 /// elements, and around block elements, stands a space.
 pub(crate) fn text_content(text: &str) -> Option<String> {
-    if !text.contains('<') {
-        return None;
-    }
+    memchr::memchr(b'<', text.as_bytes())?;
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     let mut closed: Option<&str> = None;
@@ -23,13 +21,17 @@ pub(crate) fn text_content(text: &str) -> Option<String> {
         } else if let Some(instruction) = after.strip_prefix('?') {
             rest = instruction.split_once('>').map_or("", |(_, rest)| rest);
         } else {
-            let tag = after.split('>').next().unwrap_or_default();
-            let is_tag = tag.starts_with(|c: char| c.is_alphabetic() || matches!(c, '/' | '!' | '_'));
-            if !is_tag || !after.contains('>') {
+            if !after.starts_with(|c: char| c.is_alphabetic() || matches!(c, '/' | '!' | '_')) {
                 out.push('<');
                 rest = after;
                 continue;
             }
+            let Some((tag, _)) = after.split_once('>') else {
+                // Nothing further on is a tag either.
+                out.push('<');
+                rest = after;
+                break;
+            };
             let name =
                 tag.trim_start_matches('/').split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
             let opens_another =

@@ -1,6 +1,6 @@
 //! Quoted-printable (RFC 2045 §6.7) and encoded words (RFC 2047), as mail and MIME headers carry text.
 
-use super::codecs::decode_base64;
+use super::codecs::{decode_base64, is_base64};
 
 /// Quoted-printable undone: `=34` and soft line breaks.
 pub(crate) fn quoted_printable(text: &str) -> Option<String> {
@@ -30,18 +30,31 @@ pub(crate) fn quoted_printable(text: &str) -> Option<String> {
 /// Encoded words `=?charset?B|Q?text?=` replaced by their text; white space between two of them goes away.
 pub(crate) fn encoded_words(text: &str) -> Option<String> {
     let (mut out, mut rest, mut changed) = (String::new(), text, false);
+    let last_end = text.rfind("?=").unwrap_or(0);
     while let Some((before, after)) = rest.split_once("=?") {
         let word = || {
             let mut parts = after.splitn(3, '?');
             let (_charset, kind, tail) = (parts.next()?, parts.next()?, parts.next()?);
-            let (coded, rest) = tail.split_once("?=")?;
-            let text = match kind {
-                "B" | "b" => String::from_utf8_lossy(&decode_base64(coded.as_bytes())?).into_owned(),
-                "Q" | "q" => {
-                    let spaced = coded.replace('_', " ");
-                    quoted_printable(&spaced).unwrap_or(spaced)
-                }
-                _ => return None,
+            let base64 = matches!(kind, "B" | "b");
+            if !base64 && !matches!(kind, "Q" | "q") {
+                return None;
+            }
+            // The end is looked for only where there is one: to look for it from every word would cost the square of
+            // their number. Base64 also ends at the first byte that it does not have.
+            let (coded, rest) = if base64 {
+                let end = tail.bytes().take_while(|b| is_base64(*b) || *b == b'=' || *b == b' ').count();
+                let (coded, rest) = tail.split_at_checked(end)?;
+                (coded, rest.strip_prefix("?=")?)
+            } else if text.len() - tail.len() <= last_end {
+                tail.split_once("?=")?
+            } else {
+                return None;
+            };
+            let text = if base64 {
+                String::from_utf8_lossy(&decode_base64(coded.trim().as_bytes())?).into_owned()
+            } else {
+                let spaced = coded.replace('_', " ");
+                quoted_printable(&spaced).unwrap_or(spaced)
             };
             Some((text, rest))
         };

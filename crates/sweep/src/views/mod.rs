@@ -12,32 +12,36 @@ pub(crate) mod number;
 pub(crate) mod unicode;
 mod unicode_tables;
 
+use crate::glance_text::Signs;
 use zeroize::Zeroizing;
 
 /// A text as one disguise less shows it, and that disguise's name.
 pub(crate) type View = (&'static str, Zeroizing<String>);
 
-/// Every view of `text` that differs from it. `text` is already normalised by [`unicode::normalise`].
-pub(crate) fn of(text: &str) -> Vec<View> {
+/// Every view of `text` that differs from it. `text` is already normalised by [`unicode::normalise`], and `signs` say
+/// which readers need not try.
+pub(crate) fn of(text: &str, signs: &Signs) -> Vec<View> {
     type Reader = fn(&str) -> Option<String>;
-    const READERS: &[(&str, Reader)] = &[
-        ("percent", escapes::percent),
-        ("entity", escapes::entities),
-        ("escape", escapes::backslash),
-        ("markup", markup::text_content),
-        ("quoted-printable", mime::quoted_printable),
-        ("encoded-word", mime::encoded_words),
-        ("base64", codecs::base64_tokens),
-        ("base64", codecs::base64_wrapped),
-        ("base64", codecs::base64_digits),
-        ("base32", codecs::base32_tokens),
-        ("hex", codecs::hex),
-        ("hex", codecs::without_hex_prefix),
-        ("number", number::expanded),
+    let readers: [(&str, bool, Reader); 13] = [
+        ("percent", true, escapes::percent),
+        ("entity", true, escapes::entities),
+        ("escape", true, escapes::backslash),
+        ("markup", true, markup::text_content),
+        ("quoted-printable", true, mime::quoted_printable),
+        ("encoded-word", true, mime::encoded_words),
+        ("base64", signs.token, codecs::base64_tokens),
+        ("base64", true, codecs::base64_wrapped),
+        ("base64", true, codecs::base64_digits),
+        ("base32", signs.token, codecs::base32_tokens),
+        // Whatever hex decodes to, each character of it takes a digit, and the shortest finding twelve of them.
+        ("hex", signs.digits >= 12, codecs::hex),
+        ("hex", true, codecs::without_hex_prefix),
+        ("number", signs.exponent, number::expanded),
     ];
-    READERS
-        .iter()
-        .filter_map(|(name, read)| read(text).map(|view| (*name, Zeroizing::new(view))))
+    readers
+        .into_iter()
+        .filter(|(_, tries, _)| *tries)
+        .filter_map(|(name, _, read)| read(text).map(|view| (name, Zeroizing::new(view))))
         .filter(|(_, view)| view.as_str() != text)
         .collect()
 }

@@ -32,15 +32,26 @@ pub(crate) fn may_expand(text: &[u8]) -> bool {
             & (e | 0x20 == b'e')
             & (c.is_ascii_digit() | (c == b'+') | (c == b'-'))
     };
-    triples::any(text, look, |at| {
-        let after = text.get(at + 2..).unwrap_or_default();
-        let exponent = after.strip_prefix(b"-").or_else(|| after.strip_prefix(b"+")).unwrap_or(after);
-        let digits = exponent.iter().take_while(|b| b.is_ascii_digit()).count();
-        let beyond = exponent.get(digits..).unwrap_or_default();
-        let ends =
-            beyond.iter().find(|b| !matches!(b, b'+' | b'-')).is_none_or(|b| !is_number_part(char::from(*b)));
-        digits > 0 && ends
-    })
+    triples::any(text, look, |at| may_expand_at(text, at + 1))
+}
+
+/// Whether the letter at that place might be the exponent's of a number that [`expanded`] finds.
+pub(crate) fn may_expand_at(text: &[u8], at: usize) -> bool {
+    let digit_or_dot = |byte: Option<&u8>| matches!(byte, Some(b'0'..=b'9' | b'.'));
+    if !matches!(text.get(at), Some(b'e' | b'E'))
+        || !digit_or_dot(at.checked_sub(1).and_then(|at| text.get(at)))
+    {
+        return false;
+    }
+    let after = text.get(at + 1..).unwrap_or_default();
+    let exponent = after.strip_prefix(b"-").or_else(|| after.strip_prefix(b"+")).unwrap_or(after);
+    let digits = exponent.iter().take_while(|b| b.is_ascii_digit()).count();
+    let beyond = exponent.get(digits..).unwrap_or_default();
+    let ends = beyond
+        .iter()
+        .find(|b| !matches!(b, b'+' | b'-'))
+        .is_none_or(|b| !b.is_ascii() || !is_number_part(char::from(*b)));
+    digits > 0 && ends
 }
 
 fn is_number_part(c: char) -> bool {

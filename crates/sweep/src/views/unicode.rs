@@ -12,13 +12,23 @@ pub(crate) fn normalise(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
-    let visible = text.chars().filter(|c| !is_invisible(*c));
     let mut normal = Zeroizing::new(String::with_capacity(text.len()));
-    for c in visible.map(digit).nfkc() {
-        if !is_combining_mark(c) && !is_invisible(c) {
-            normal.push(digit(c));
+    let mut rest = text;
+    while let Some(first) = rest.bytes().position(|byte| !byte.is_ascii()) {
+        // What stands before stays as it is, but for the last character, which a mark may belong to.
+        let (plain, foreign) = rest.split_at_checked(first.saturating_sub(1)).unwrap_or((rest, ""));
+        normal.push_str(plain);
+        let length = foreign.bytes().skip(1).position(|byte| byte.is_ascii()).map(|at| at + 1);
+        let (foreign, after) =
+            foreign.split_at_checked(length.unwrap_or(foreign.len())).unwrap_or((foreign, ""));
+        for c in foreign.chars().filter(|c| !is_invisible(*c)).map(digit).nfkc() {
+            if !is_combining_mark(c) && !is_invisible(c) {
+                normal.push(digit(c));
+            }
         }
+        rest = after;
     }
+    normal.push_str(rest);
     Cow::Owned(std::mem::take(&mut *normal))
 }
 
@@ -51,6 +61,7 @@ fn digit(c: char) -> char {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn digits_of_every_script_become_ascii() {
@@ -80,6 +91,16 @@ mod tests {
             assert_eq!(normalise(text), "4111", "{text}");
         }
         assert!(std::char::from_u32(0x1D7CE).is_some_and(|c| digit(c) == '0'));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_normal_in_pieces_is_normal_as_a_whole(text in "([ -~]{0,3}[à-ÿ\u{300}-\u{310}\u{200b}٤１④ﬁ가ㄱ]{0,3}){0,6}") {
+            let visible = text.chars().filter(|c| !is_invisible(*c)).map(digit).nfkc();
+            let whole: String =
+                visible.filter(|c| !is_combining_mark(*c) && !is_invisible(*c)).map(digit).collect();
+            prop_assert_eq!(normalise(&text), whole);
+        }
     }
 
     #[test]

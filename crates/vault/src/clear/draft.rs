@@ -1,9 +1,10 @@
 //! Cards read, sealed and waiting for their transaction. All that needs the HSM is done here, and nothing of this
 //! room is kept open while a transaction is: a draft settles, or it is wiped.
 
-use super::card::{Position, Request, Today, request};
+use super::card::{Position, Today, request};
 use super::cvc::Cvc;
 use super::intake::Intake;
+use super::mint::{self, Drawn};
 use super::seal::seal;
 use super::{fingerprint, stray};
 use crate::binding::Binding;
@@ -12,7 +13,7 @@ use crate::field::Field;
 use crate::shelf::Metadata;
 use crate::vault::Parts;
 use sweep::document::{Document, Json};
-use tokens::{Format, MaskedCard, Realm, Tenant, Token};
+use tokens::{Format, MaskedCard, Tenant, Token};
 
 const MOST_CARDS: usize = 256;
 
@@ -70,7 +71,10 @@ pub(crate) async fn draft_cards(
             .map(|(index, item)| request(whole(item), Position(Some(index)), &today))
             .collect(),
     };
-    Ok(CardsDraft { tenant: tenant.clone(), cards: seal_all(vault, tenant, requests).await? })
+    // Where its caller will put the token is not known here.
+    let drawn = |request| mint::draw(vault.settings.realm, request?, |_, _, _| Ok(true));
+    let drawn = requests.into_iter().map(drawn).collect();
+    Ok(CardsDraft { tenant: tenant.clone(), cards: seal_all(vault, tenant, drawn).await? })
 }
 
 fn batch(mut json: Json) -> Result<Vec<Json>, VaultError> {
@@ -99,55 +103,41 @@ fn whole(item: Json) -> Json {
     if bare { Json::Object(vec![("card".to_owned().into(), item)]) } else { item }
 }
 
-/// Mints tokens and seals, with one data key and one call for all fingerprints. A refused card stays refused.
+/// Seals, with one data key and one call for all fingerprints. A refused card stays refused.
 pub(in crate::clear) async fn seal_all(
     vault: &Parts,
     tenant: &Tenant,
-    requests: Vec<Result<Request, VaultError>>,
+    cards: Vec<Result<Drawn, VaultError>>,
 ) -> Result<Vec<Result<Sealed, VaultError>>, VaultError> {
-    if requests.iter().all(Result::is_err) {
-        return Ok(requests.into_iter().filter_map(Result::err).map(Err).collect());
+    if cards.iter().all(Result::is_err) {
+        return Ok(cards.into_iter().filter_map(Result::err).map(Err).collect());
     }
     let reusable: Vec<_> =
-        requests.iter().flatten().filter(|request| request.reuse).map(|request| &request.pan).collect();
+        cards.iter().flatten().filter(|card| card.request.reuse).map(|card| &card.request.pan).collect();
     let mut fingerprints = fingerprint::fingerprints(&vault.names, tenant, &reusable).await?.into_iter();
     let (id, data_key) = vault.keys.for_sealing(tenant).await?;
-    let mut sealed = Vec::with_capacity(requests.len());
-    for request in requests {
-        let request = match request {
-            Ok(request) => request,
+    let mut sealed = Vec::with_capacity(cards.len());
+    for card in cards {
+        let card = match card {
+            Ok(card) => card,
             Err(problem) => {
                 sealed.push(Err(problem));
                 continue;
             }
         };
         let fingerprint =
-            if request.reuse { Some(fingerprints.next().ok_or(VaultError::HsmRefused)?) } else { None };
-        sealed.push(Ok(seal_one(
-            vault.settings.realm,
-            tenant,
-            (id, data_key.expose()),
-            request,
-            fingerprint,
-        )?));
+            if card.request.reuse { Some(fingerprints.next().ok_or(VaultError::HsmRefused)?) } else { None };
+        sealed.push(Ok(seal_one(tenant, (id, data_key.expose()), card, fingerprint)?));
     }
     Ok(sealed)
 }
 
 fn seal_one(
-    realm: Realm,
     tenant: &Tenant,
     (data_key_id, data_key): ([u8; 16], &[u8; 32]),
-    request: Request,
+    Drawn { request, token, last4 }: Drawn,
     fingerprint: Option<([u8; 32], u32)>,
 ) -> Result<Sealed, VaultError> {
-    let last4 = request.pan.last4().map_err(|_| VaultError::Integrity)?;
-    let token = match request.format {
-        Format::Opaque => Token::mint(realm)?,
-        Format::CardShaped => {
-            Token::mint_card_shaped(request.pan.length(), &last4)?.ok_or(VaultError::RandomUnavailable)?
-        }
-    };
     let envelope = seal(data_key, &data_key_id, &Binding { tenant, token: &token }, &request.pan)?;
     let card = MaskedCard {
         brand: request.pan.brand(),

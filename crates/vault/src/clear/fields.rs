@@ -4,6 +4,7 @@ use crate::error::VaultError;
 use crate::field::Field;
 use crate::shape::{FieldPath, Shape};
 use sweep::document::{Document, Json};
+use tokens::{Brand, Last4, Token};
 
 /// The value of a declared field.
 pub(in crate::clear) enum Found<'a> {
@@ -54,7 +55,12 @@ pub(in crate::clear) fn only_declared(document: &Document, shape: &Shape) -> Res
         Document::Json(json) => {
             let declared: Vec<Vec<String>> = shape.declared().map(FieldPath::pattern).collect();
             let mut stray = false;
-            json.leaves(&mut |path, _| stray |= !declared.iter().any(|known| known == path));
+            // An empty object or array may stand where declared fields would; elsewhere its name alone tells something.
+            let may_stand = |path: &[&str], leaf: &Json| {
+                let group = matches!(leaf, Json::Array(_) | Json::Object(_));
+                declared.iter().any(|known| known == path || (group && starts_with(known, path)))
+            };
+            json.leaves(&mut |path, leaf| stray |= !may_stand(path, leaf));
             if stray { Err(unknown()) } else { Ok(()) }
         }
         Document::Form(form) => {
@@ -70,6 +76,10 @@ pub(in crate::clear) fn only_declared(document: &Document, shape: &Shape) -> Res
             all.then_some(()).ok_or_else(unknown)
         }
     }
+}
+
+fn starts_with(path: &[String], group: &[&str]) -> bool {
+    path.get(..group.len()).is_some_and(|head| head == group)
 }
 
 /// Refuses a JSON body that is no object, a declared form field that is repeated, and texts longer than the shape
@@ -107,13 +117,21 @@ pub(in crate::clear) fn put(document: &mut Document, path: &FieldPath, text: &st
     if document.replace(&path.steps(), text) { Ok(()) } else { Err(missing(path)) }
 }
 
-/// Adds or overwrites a field beside a declared one.
-pub(in crate::clear) fn put_beside(
+/// Puts a card's token into its declared field, with last four and brand beside it.
+pub(in crate::clear) fn put_card(
     document: &mut Document,
     path: &FieldPath,
-    name: &str,
-    text: &str,
+    token: &Token,
+    last4: &Last4,
+    brand: Brand,
 ) -> Result<(), VaultError> {
+    put(document, path, token.as_str())?;
+    put_beside(document, path, "last4", last4.as_str())?;
+    put_beside(document, path, "brand", brand.as_str())
+}
+
+/// Adds or overwrites a field beside a declared one.
+fn put_beside(document: &mut Document, path: &FieldPath, name: &str, text: &str) -> Result<(), VaultError> {
     let steps = path.steps();
     if document.insert_after(&steps, name, text) {
         return Ok(());

@@ -4,6 +4,7 @@ use super::card::{Request, Today};
 use super::cvc::Cvc;
 use super::draft::{Sealed, seal_all};
 use super::intake::Intake;
+use super::mint::{self, Drawn};
 use super::pan::Pan;
 use super::{fields, stray};
 use crate::error::VaultError;
@@ -13,7 +14,7 @@ use crate::shelf::Metadata;
 use crate::vault::Parts;
 use sweep::Limits;
 use sweep::document::Document;
-use tokens::{Expiry, Tenant};
+use tokens::{Expiry, Last4, Realm, Tenant, Token};
 
 /// Line and headers of a message that shall go on: all of it is swept. Put in what the companion may see, with the
 /// gateway's own `Pangate-…` headers; leave out the caller's credential.
@@ -87,8 +88,10 @@ pub(crate) async fn draft_message(
     let (content_type, body) = document.write(BOUNDARY)?;
     stray::no_card_in_body(Some(&content_type), &body, &shape.exempt, &limits)?;
     let facts = facts(&document, shape)?;
-    let sealed: Vec<Sealed> =
-        seal_all(vault, tenant, requests).await?.into_iter().collect::<Result<_, _>>()?;
+    let neutral =
+        Neutral { content_type: &content_type, body: &body, exempt: &shape.exempt, limits: &limits };
+    let drawn = neutral.draw(vault.settings.realm, requests, &places)?;
+    let sealed: Vec<Sealed> = seal_all(vault, tenant, drawn).await?.into_iter().collect::<Result<_, _>>()?;
     Ok(MessageDraft {
         tenant: tenant.clone(),
         head,
@@ -98,6 +101,46 @@ pub(crate) async fn draft_message(
         exempt: shape.exempt.clone(),
         limits,
     })
+}
+
+/// The message with neutral words in place of its cards, in which nothing is found.
+struct Neutral<'a> {
+    content_type: &'a str,
+    body: &'a [u8],
+    exempt: &'a [sweep::Exemption],
+    limits: &'a Limits,
+}
+
+impl Neutral<'_> {
+    /// Draws tokens that do not read like a card number beside what the message says, nor beside each other.
+    fn draw(
+        &self,
+        realm: Realm,
+        requests: Vec<Request>,
+        places: &[FieldPath],
+    ) -> Result<Vec<Result<Drawn, VaultError>>, VaultError> {
+        let mut drawn: Vec<Result<Drawn, VaultError>> = Vec::with_capacity(requests.len());
+        for (request, place) in requests.into_iter().zip(places) {
+            let suits = |token: &Token, last4: &Last4, request: &Request| {
+                let mut document = Document::parse(Some(self.content_type), self.body, self.limits)?;
+                for (place, card) in places.iter().zip(drawn.iter().flatten()) {
+                    fields::put_card(
+                        &mut document,
+                        place,
+                        &card.token,
+                        &card.last4,
+                        card.request.pan.brand(),
+                    )?;
+                }
+                fields::put_card(&mut document, place, token, last4, request.pan.brand())?;
+                let (content_type, body) = document.write(BOUNDARY)?;
+                Ok(stray::no_card_in_body(Some(&content_type), &body, self.exempt, self.limits).is_ok())
+            };
+            let next = mint::draw(realm, request, suits)?;
+            drawn.push(Ok(next));
+        }
+        Ok(drawn)
+    }
 }
 
 /// Letters only: a boundary with digits could meet the sweep. Ours is fixed and checked against every part.
@@ -132,14 +175,14 @@ fn take_cards(document: &mut Document, shape: &Shape, today: &Today) -> Result<T
     let (mut requests, mut places) = (vec![], vec![]);
     for card in &shape.cards {
         if let Some(found) = take_card(document, card, shape, today)? {
-            requests.push(Ok(found));
+            requests.push(found);
             places.push(card.number.clone());
         }
     }
     Ok((requests, places))
 }
 
-type Taken = (Vec<Result<Request, VaultError>>, Vec<FieldPath>);
+type Taken = (Vec<Request>, Vec<FieldPath>);
 
 /// Sweeps what stands beside the declared cards of a message that will be refused.
 fn sweep_beside(mut document: Document, shape: &Shape, limits: &Limits) -> Result<(), VaultError> {

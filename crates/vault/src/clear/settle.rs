@@ -153,9 +153,8 @@ impl SettledMessage {
             return Scrubbed::prove(self.head, None, vec![], &[], &self.limits);
         };
         for (place, settled) in self.places.iter().zip(&self.cards) {
-            fields::put(&mut document, place, settled.token.as_str())?;
-            fields::put_beside(&mut document, place, "last4", settled.card.last4.as_str())?;
-            fields::put_beside(&mut document, place, "brand", settled.card.brand.as_str())?;
+            let MaskedCard { last4, brand, .. } = &settled.card;
+            fields::put_card(&mut document, place, &settled.token, last4, *brand)?;
         }
         let (content_type, mut body) = document.write(BOUNDARY)?;
         Scrubbed::prove(self.head, Some(content_type), std::mem::take(&mut *body), &self.exempt, &self.limits)

@@ -9,7 +9,7 @@ use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST,
     HeaderName, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri};
 use http_body::Body;
 use http_body_util::Full;
 use secrecy::{ExposeSecret, SecretString};
@@ -118,7 +118,7 @@ pub struct SweptAnswer(Response<Bytes>);
 
 impl SweptAnswer {
     /// The status.
-    pub fn status(&self) -> http::StatusCode {
+    pub fn status(&self) -> StatusCode {
         self.0.status()
     }
 
@@ -148,6 +148,9 @@ pub(crate) async fn sweep_answer<B>(
 where
     B: Body<Data = Bytes>,
 {
+    if diverts(parts.status) {
+        return Err(VaultError::AnswerDiverts);
+    }
     let answer = |error| match error {
         VaultError::StrayPan { place } | VaultError::StrayCode { place } => {
             VaultError::StrayInAnswer { place }
@@ -168,9 +171,55 @@ where
     let content_type = parts.headers.remove(CONTENT_TYPE);
     let mut answer = Response::new(Bytes::from(std::mem::take(&mut *body)));
     *answer.status_mut() = parts.status;
-    *answer.headers_mut() = end_to_end(parts.headers);
+    *answer.headers_mut() = for_the_caller(end_to_end(parts.headers));
     content_type.map(|value| answer.headers_mut().insert(CONTENT_TYPE, value));
     Ok(SweptAnswer(answer))
+}
+
+/// Whether an answer of that status would have its reader leave HTTP, or send the request, card and all, to where the
+/// companion points (RFC 9110 §15.4): 307 and 308 always, 301 and 302 as many clients read them. After 303 the reader
+/// comes with a GET and empty hands, and 304 points nowhere.
+fn diverts(status: StatusCode) -> bool {
+    status.is_informational()
+        || (status.is_redirection() && !matches!(status, StatusCode::SEE_OTHER | StatusCode::NOT_MODIFIED))
+}
+
+/// Headers by which a server speaks for its whole origin, or as the gateway does. The origin is ours, and companions
+/// have no say in it: where a browser goes next time, which cookies it keeps, who else may read.
+fn for_the_caller(mut headers: HeaderMap) -> HeaderMap {
+    const NAMES: [&str; 18] = [
+        "alt-svc",
+        "clear-site-data",
+        "content-security-policy",
+        "content-security-policy-report-only",
+        "idempotent-replayed",
+        "link",
+        "nel",
+        "permissions-policy",
+        "public-key-pins",
+        "refresh",
+        "report-to",
+        "reporting-endpoints",
+        "server",
+        "service-worker-allowed",
+        "set-cookie",
+        "strict-transport-security",
+        "timing-allow-origin",
+        "www-authenticate",
+    ];
+    const BEGINNINGS: [&str; 3] = ["access-control-", "pangate-", "proxy-"];
+    let foreign: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| {
+            let name = name.as_str();
+            NAMES.contains(&name) || BEGINNINGS.iter().any(|beginning| name.starts_with(beginning))
+        })
+        .cloned()
+        .collect();
+    for name in foreign {
+        headers.remove(name);
+    }
+    headers
 }
 
 /// Refuses a head in which anything reads like a card: path, query, every header.
@@ -215,7 +264,9 @@ fn judge(verdict: Verdict) -> Result<(), VaultError> {
     match verdict {
         Verdict::Clean => Ok(()),
         Verdict::Hit(hit) => {
-            let place = hit.place.to_string();
+            // The root of a document has no name.
+            let place = Some(hit.place.to_string()).filter(|place| !place.is_empty());
+            let place = place.unwrap_or_else(|| "the body".to_owned());
             Err(match hit.kind {
                 Kind::Pan | Kind::Unmasked => VaultError::StrayPan { place },
                 Kind::VerificationCode => VaultError::StrayCode { place },

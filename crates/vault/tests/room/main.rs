@@ -7,6 +7,7 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod card_shaped;
 mod cards;
 mod messages;
 mod support;

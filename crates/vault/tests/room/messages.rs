@@ -23,7 +23,7 @@ fn keeping() -> Shape {
     Shape::new(&serde_json::from_str(&text).unwrap()).unwrap()
 }
 
-fn head() -> Head {
+pub(crate) fn head() -> Head {
     Head {
         method: Method::POST,
         path_and_query: "/portal/payments?lang=en".to_owned(),
@@ -31,12 +31,12 @@ fn head() -> Head {
     }
 }
 
-const JSON: &str = "application/json";
-const FORM: &str = "application/x-www-form-urlencoded";
-const MULTIPART: &str = "multipart/form-data; boundary=xXxXxXxXxXxXxXxXxX";
+pub(crate) const JSON: &str = "application/json";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const MULTIPART: &str = "multipart/form-data; boundary=xXxXxXxXxXxXxXxXxX";
 
 /// The portal's post in one of the three formats.
-fn body(format: &str, number: &str, cvc: &str, note: &str) -> String {
+pub(crate) fn body(format: &str, number: &str, cvc: &str, note: &str) -> String {
     let fields = [
         ("account", "acc-a"),
         ("statement", "st-b"),
@@ -64,7 +64,7 @@ fn body(format: &str, number: &str, cvc: &str, note: &str) -> String {
     }
 }
 
-async fn settled(
+pub(crate) async fn settled(
     house: &House,
     head: Head,
     format: &str,
