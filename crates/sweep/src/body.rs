@@ -186,7 +186,9 @@ pub(crate) fn pairs(pairs: &[(&str, &str)], work: &Work) -> Result<Verdict, Unde
         FieldContext::Card => FieldContext::Card,
         _ => FieldContext::Plain,
     };
-    if let Some(found) = join::find(pairs.iter().map(|(_, value)| join::piece(value)), FieldContext::Plain) {
+    let values = join::find(pairs.iter().map(|(_, value)| join::piece(value)), FieldContext::Plain);
+    let names = || join::find(pairs.iter().map(|(name, _)| join::piece(name)), FieldContext::Plain);
+    if let Some(found) = values.or_else(names) {
         return Ok(verdict(Place::new("*"), Some((found, "joined"))));
     }
     let mut by_stem: Vec<&(&str, &str)> =

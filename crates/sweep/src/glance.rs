@@ -157,7 +157,7 @@ fn digits_are_clean(text: &[u8], makeup: Makeup) -> bool {
         }
         // Masks do not part what they stand between.
         gap = if class & MASK != 0 { 0 } else { gap + 1 };
-        if (class & LETTER != 0 && class & MASK == 0) || gap > 3 {
+        if (class & LETTER != 0 && class & MASK == 0) || gap > runs::WIDEST_BLANK {
             if !judged(start, at, near) {
                 return false;
             }

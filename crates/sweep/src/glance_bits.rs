@@ -12,8 +12,9 @@ use crate::{pan, runs as digits, sad};
 pub(crate) fn settles(text: &[u8], digit: u64, letter: u64, sign: u64) -> bool {
     let some = digit & digit.wrapping_sub(1) != 0;
     if some && letter != 0 {
-        // The name of a code is a word; an exponent stands alone between digits, dots and signs.
-        if places(runs(letter, 3)).any(|at| sad::begins_code_name(text, at)) {
+        // The name of a code is a word, or two letters and a digit; an exponent stands alone between digits, dots and signs.
+        let short = letter & (letter >> 1) & (digit >> 2);
+        if places(runs(letter, 3) | short).any(|at| sad::begins_code_name(text, at)) {
             return false;
         }
         let alone = letter & !(letter << 1) & !(letter >> 1);

@@ -106,8 +106,10 @@ impl<'a> Walk<'a> {
 
     fn code_word(&self, at: usize, here: &Bits, next: &Bits) -> bool {
         let starts = here.letter & !(here.letter << 1 | self.before.letter >> 63);
-        let long = bits::here(runs(joined(here.letter, next.letter), 3));
-        places(starts & long).any(|place| sad::begins_code_name(self.text, at + place))
+        let letter = joined(here.letter, next.letter);
+        let short = letter & (letter >> 1) & (joined(here.digit, next.digit) >> 2);
+        places(starts & bits::here(runs(letter, 3) | short))
+            .any(|place| sad::begins_code_name(self.text, at + place))
     }
 
     fn exponent(&self, at: usize, here: &Bits, next: &Bits) -> bool {

@@ -6,10 +6,44 @@ use crate::runs::{self, Found};
 use crate::verdict::Kind;
 use zeroize::Zeroizing;
 
-/// One neighbour: its text when it is digits and nothing else.
+/// One neighbour: its text when it is digits and nothing else, or groups of them as cards show.
 pub(crate) fn piece(text: &str) -> Option<&str> {
     let digits = text.trim();
-    (!digits.is_empty() && digits.len() <= 13 && digits.bytes().all(|b| b.is_ascii_digit())).then_some(digits)
+    let bare = || digits.bytes().all(|b| b.is_ascii_digit());
+    let whole = !digits.is_empty() && digits.len() <= MOST_DIGITS && bare();
+    (whole || is_grouped(digits.as_bytes())).then_some(digits)
+}
+
+/// How many digits a piece has.
+pub(crate) fn digits(piece: &str) -> usize {
+    piece.bytes().filter(u8::is_ascii_digit).count()
+}
+
+/// More digits than these are a number of their own, not a piece of one.
+const MOST_DIGITS: usize = 13;
+/// Separators between two groups of a piece.
+const WIDEST_GAP: usize = 3;
+
+/// Part of a number in groups: fours, or a six with a four or five, at the end three to six digits. Dates, amounts and
+/// telephone numbers are not grouped so.
+fn is_grouped(text: &[u8]) -> bool {
+    if text.len() > MOST_DIGITS + 4 * WIDEST_GAP || text.get(3).is_none_or(|byte| !byte.is_ascii_digit()) {
+        return false;
+    }
+    let (mut rest, mut groups, mut total) = (text, 0usize, 0usize);
+    loop {
+        let length = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let after = rest.get(length..).unwrap_or_default();
+        (groups, total) = (groups + 1, total + length);
+        if after.is_empty() {
+            return groups > 1 && (3..=6).contains(&length) && total <= MOST_DIGITS;
+        }
+        let gap = after.iter().take_while(|b| matches!(b, b' ' | b'-' | b'.' | b'/' | b'_')).count();
+        if !(length == 4 || (length == 6 && groups <= 2)) || !(1..=WIDEST_GAP).contains(&gap) {
+            return false;
+        }
+        rest = after.get(gap..).unwrap_or_default();
+    }
 }
 
 /// Judges neighbours in their order; `None` stands for one that is no piece and ends a row.
@@ -45,20 +79,28 @@ pub(crate) fn find<'a>(
 /// Whether a piece is a whole card-shaped token. Joined with the expiry that stands beside it, every fifth would hold a
 /// card number by chance somewhere inside.
 fn is_token_shaped(piece: &str) -> bool {
-    piece.len() >= 12 && piece.starts_with('9') && !pan::luhn(piece.as_bytes())
+    piece.len() >= 12
+        && digits(piece) == piece.len()
+        && piece.starts_with('9')
+        && !pan::luhn(piece.as_bytes())
 }
 
 /// A number that is exactly a token-shaped piece with one or both of its neighbours: one that was cut so that the
 /// larger part starts with 9.
 fn around(before: &str, token: &str, after: &str) -> Option<Found> {
     [[before, token, ""], ["", token, after], [before, token, after]].into_iter().find_map(|parts| {
-        let whole = Zeroizing::new(parts.concat());
+        let whole = bare(&parts);
         pan::judge(whole.as_bytes()).map(|brand| Found::new(Kind::Pan, Some(brand), whole.len()))
     })
 }
 
+/// The digits of all pieces.
+fn bare(pieces: &[&str]) -> Zeroizing<String> {
+    Zeroizing::new(pieces.iter().flat_map(|piece| piece.chars()).filter(char::is_ascii_digit).collect())
+}
+
 fn judge(row: &[&str], context: FieldContext) -> Option<Found> {
-    if row.len() < 2 || row.iter().map(|piece| piece.len()).sum::<usize>() < 12 {
+    if row.len() < 2 || row.iter().map(|piece| digits(piece)).sum::<usize>() < 12 {
         return None;
     }
     // Written out with single spaces, neighbours are judged by the same groupings as groups in a text.
@@ -67,7 +109,7 @@ fn judge(row: &[&str], context: FieldContext) -> Option<Found> {
         return Some(found);
     }
     // Two to six neighbours that are the whole row: a number cut anywhere.
-    let whole = Zeroizing::new(row.concat());
+    let whole = bare(row);
     let cut_anywhere = context == FieldContext::Card && row.len() <= 6;
     if cut_anywhere && let Some(brand) = pan::judge_in_card_field(whole.as_bytes()) {
         return Some(Found::new(Kind::Pan, Some(brand), whole.len()));
@@ -100,6 +142,10 @@ mod tests {
         assert!(hit(&["41111111", "11111111"]));
         assert!(hit(&["4111", "1111", "1111", "1111"]));
         assert!(hit(&["3782", "822463", "10005"]));
+        assert!(hit(&["4111-1111", "1111-1111"]));
+        assert!(hit(&["4111 1111 1111", "1111"]));
+        assert!(hit(&["3782", "822463/10005"]));
+        assert!(hit(&["3782--822463", "10005"]));
         assert!(hit(&["visit", "4111", "1111", "1111", "1111", "x"]));
         let digits: Vec<String> = "4111111111111111".chars().map(String::from).collect();
         assert!(hit(&digits.iter().map(String::as_str).collect::<Vec<_>>()));
@@ -125,6 +171,12 @@ mod tests {
         assert!(!hit(&["94107", "2026", "10", "3", "12540"]));
         assert!(!hit(&["99213", "99214", "99215"]));
         assert!(!hit(&["4155551234", "4155551235"]));
+        assert!(!hit(&["4155-55-1234", "41-11", "1111-11"]));
+        for other in
+            ["2026-10-03", "2026-10", "125.40", "415-555-1234", "94107-1204", "12-3456789", "08:15", "-4111"]
+        {
+            assert_eq!(piece(other), None, "{other}");
+        }
         assert!(!hit(&["4111", "x", "1111", "1111", "1111"]));
     }
 }

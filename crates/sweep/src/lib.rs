@@ -15,6 +15,7 @@ mod glance_json;
 #[cfg(test)]
 mod glance_promise;
 mod glance_text;
+mod grouping;
 mod head;
 mod join;
 mod leaf;
@@ -22,6 +23,7 @@ mod line;
 pub mod pan;
 mod runs;
 mod sad;
+mod snomed;
 mod tree;
 mod triples;
 mod verdict;

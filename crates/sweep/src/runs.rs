@@ -4,8 +4,9 @@
 //! groups only in the groupings in which cards are written, or lists of codes and phone numbers would hit (§7.4).
 
 use crate::FieldContext;
-use crate::pan;
+use crate::grouping::{self, Group};
 use crate::verdict::Kind;
+use crate::{pan, snomed};
 use tokens::Brand;
 use zeroize::Zeroizing;
 
@@ -25,8 +26,8 @@ impl Found {
 
 /// So many characters that are neither digit nor letter may stand between two groups.
 const WIDEST_GAP: usize = 3;
-/// More groups than any card number has: looking further from every group of a long list would cost its square.
-const MOST_GROUPS: usize = 20;
+/// So many when all of them are blank.
+pub(crate) const WIDEST_BLANK: usize = 8;
 
 /// The first card number in `text`, in which digits are already ASCII.
 pub(crate) fn find(text: &str, context: FieldContext) -> Option<Found> {
@@ -53,14 +54,8 @@ struct Chain {
     /// Separators since the last digit, and the first of them.
     gap: usize,
     separator: char,
-}
-
-#[derive(Clone, Copy)]
-struct Group {
-    start: usize,
-    length: usize,
-    /// The one separator before it, or NUL for none or several.
-    before: char,
+    /// Whether all of them are blank.
+    blank: bool,
 }
 
 impl Chain {
@@ -71,6 +66,7 @@ impl Chain {
             groups: vec![],
             gap: 0,
             separator: '\0',
+            blank: true,
         }
     }
 
@@ -82,21 +78,22 @@ impl Chain {
                 self.groups.push(Group { start: self.digits.len(), length: 1, before });
             }
         }
-        self.gap = 0;
+        (self.gap, self.blank) = (0, true);
         self.digits.push(u8::try_from(c).unwrap_or(b'0'));
     }
 
     fn gap(&mut self, c: char) -> Option<Found> {
         self.gap += 1;
         self.separator = c;
-        if self.gap > WIDEST_GAP { self.end() } else { None }
+        self.blank &= c.is_whitespace();
+        if self.gap > if self.blank { WIDEST_BLANK } else { WIDEST_GAP } { self.end() } else { None }
     }
 
     fn end(&mut self) -> Option<Found> {
         let found = if self.digits.len() < 12 { None } else { self.judge() };
         self.digits.clear();
         self.groups.clear();
-        self.gap = 0;
+        (self.gap, self.blank) = (0, true);
         found
     }
 
@@ -107,17 +104,26 @@ impl Chain {
             return Some(found);
         }
         if self.groups.len() > 1 {
+            let mut run = 0;
             for place in 0..self.groups.len() {
-                let Some(ahead) = self.groups.get(place..) else { break };
-                let before = place.checked_sub(1).and_then(|p| self.groups.get(p)).copied();
-                for count in card_grouping(ahead, before).into_iter().flatten() {
-                    let digits: usize = ahead.iter().take(count).map(|group| group.length).sum();
-                    let start = ahead.first().map_or(0, |group| group.start);
-                    if let Some(found) = whole(self.slice(start, digits)) {
-                        return Some(found);
-                    }
+                if place > 0 && self.length(place - 1) != self.length(place) {
+                    run = place;
+                }
+                let some = grouping::starting(&self.groups, place, run).into_iter().flatten();
+                if let Some(found) = some.into_iter().find_map(|count| self.together(place, count)) {
+                    return Some(found);
+                }
+                // In a long list one number is chance, two in a row are a list of card numbers.
+                if grouping::is_listed(&self.groups, place, 4, run)
+                    && let Some(found) = self.together(place, 4)
+                    && self.together(place + 4, 4).is_some()
+                {
+                    return Some(found);
                 }
             }
+        }
+        if let Some(found) = self.character_codes() {
+            return Some(found);
         }
         if self.context == FieldContext::Card {
             whole(&self.digits).or_else(|| windows(&self.digits))
@@ -126,59 +132,41 @@ impl Chain {
         }
     }
 
+    fn length(&self, place: usize) -> usize {
+        self.groups.get(place).map_or(0, |group| group.length)
+    }
+
+    /// Judges so many groups from that place on as one number.
+    fn together(&self, place: usize, count: usize) -> Option<Found> {
+        let groups = self.groups.get(place..place + count)?;
+        let start = groups.first()?.start;
+        let digits = groups.iter().map(|group| group.length).sum();
+        let concepts =
+            || groups.iter().all(|group| snomed::is_concept(self.slice(group.start, group.length)));
+        whole_number(self.slice(start, digits), self.context).filter(|_| count == 1 || !concepts())
+    }
+
+    /// Digits written as their character codes, 48 to 57, a dozen of them or more in a row.
+    fn character_codes(&self) -> Option<Found> {
+        if self.groups.len() < 12 {
+            return None;
+        }
+        let code = |group: &Group| match (group.length, self.slice(group.start, group.length)) {
+            (2, [tens, ones]) | (3, [b'0', tens, ones]) => {
+                Some((tens - b'0') * 10 + (ones - b'0')).filter(u8::is_ascii_digit)
+            }
+            _ => None,
+        };
+        let codes: Zeroizing<Vec<Option<u8>>> = Zeroizing::new(self.groups.iter().map(code).collect());
+        codes.split(Option::is_none).filter(|row| row.len() >= 12).find_map(|row| {
+            let digits: Zeroizing<Vec<u8>> = Zeroizing::new(row.iter().copied().flatten().collect());
+            whole_number(&digits, self.context)
+        })
+    }
+
     fn slice(&self, start: usize, length: usize) -> &[u8] {
         self.digits.get(start..start + length).unwrap_or_default()
     }
-}
-
-/// The groupings that start at the first of `groups` and are written for cards: how many groups each takes.
-fn card_grouping(groups: &[Group], before: Option<Group>) -> [Option<usize>; 3] {
-    let lengths = |count: usize| groups.get(..count).map(|some| some.iter().map(|group| group.length));
-    let shaped = |shape: &[usize]| lengths(shape.len()).is_some_and(|some| some.eq(shape.iter().copied()));
-    let first = groups.first().map_or(0, |group| group.length);
-    let equal = groups.iter().take(MOST_GROUPS).take_while(|group| group.length == first).count();
-    let starts_equal = before.is_none_or(|group| group.length != first);
-    let mut counts = [None; 3];
-    let [printed, even, commas] = &mut counts;
-    // As printed on cards, and what follows them (a fourth group, a tail of one to three digits).
-    *printed = if shaped(&[4, 4, 4, 4]) && in_short_list(equal) {
-        let tail = groups.get(4).map(|group| group.length).filter(|length| *length < 4 && starts_equal);
-        // The shorter number is tried as an even grouping below.
-        tail.map(|_| 5).or(Some(4))
-    } else if shaped(&[4, 6, 5]) || shaped(&[4, 6, 4]) || shaped(&[4, 4, 5]) || shaped(&[4, 4, 4, 3]) {
-        Some(if shaped(&[4, 4, 4, 3]) { 4 } else { 3 })
-    } else if shaped(&[4, 4, 4, 2]) {
-        Some(4)
-    } else if shaped(&[8, 8]) || shaped(&[4, 12]) || shaped(&[12, 4]) || shaped(&[6, 13]) {
-        Some(2)
-    } else if shaped(&[4, 4, 8]) || shaped(&[4, 8, 4]) || shaped(&[8, 4, 4]) {
-        // Typed with a space or two left out.
-        Some(3)
-    } else {
-        None
-    };
-    // The same length throughout. Five is left out: lists of CPT codes and postal codes are groups of five.
-    *even = match first {
-        4 if shaped(&[4, 4, 4, 4]) && in_short_list(equal) => Some(4),
-        1 | 2 | 3 | 6 if starts_equal && (12..=19).contains(&(first * equal)) => Some(equal),
-        _ => None,
-    };
-    // Thousands: one separator throughout, up to three digits and then threes.
-    let separator = groups.get(1).map_or('\0', |group| group.before);
-    let threes = groups
-        .iter()
-        .skip(1)
-        .take(MOST_GROUPS)
-        .take_while(|group| group.length == 3 && group.before == separator)
-        .count();
-    let thousands = first <= 3 && separator != '\0' && before.is_none_or(|group| group.length > 3);
-    *commas = (thousands && (13..=19).contains(&(first + threes * 3))).then_some(threes + 1);
-    counts
-}
-
-/// Long lists of four-digit numbers (years, times, revenue codes) are lists.
-fn in_short_list(equal: usize) -> bool {
-    equal <= 8
 }
 
 /// Judges one number as a whole, with what may be glued to it.
@@ -336,6 +324,14 @@ mod tests {
             "6205 5000 0000 0000 004",
             "4111 1111 1111 1111 1225 123",
             "code 99213 4111 1111 1111 1111",
+            "4111    1111    1111    1111",
+            "4111        1111\t \t \t \t1111 \r\n  1111",
+            "52 50 52 50 52 50 52 50 52 50 52 50 52 50 52 50",
+            "052, 050, 052, 050, 052, 050, 052, 050, 052, 050, 052, 050, 052, 050, 052, 050",
+            "codes 7 52 50 52 50 52 50 52 50 52 50 52 50 52 50 52 50 7",
+            "2019, 2020, 2021, 2022, 2023, 2024, 4111 1111 1111 1111",
+            "4111 1111 1111 1111\n5555 5555 5555 4444\n4242 4242 4242 4242",
+            "4111 1111 1111 1111 5555 5555 5555 4444 4242 4242 4242 4242",
         ] {
             assert!(hit(text), "{text}");
         }
@@ -357,6 +353,13 @@ mod tests {
             "2019 2020 2021 2022 2023 2024",
             "4222222222222",
             "411111111111111100000",
+            "1204 1877 1999 1302 1745 4242 4242 4242 4242",
+            "1204 4242 4242 4242 4242 1877 1999 1302 1745 1746",
+            "1204 1877 1999 1302 1745 1811 3782 8224 6310 005",
+            "SNOMED 44054006 38341003 195967001",
+            "4111         1111         1111         1111",
+            "4111   -   1111   -   1111   -   1111",
+            "50 51 52 53 54 55 56 57 50 51 52 53 54 55",
         ] {
             assert!(!hit(text), "{text}");
         }

@@ -83,7 +83,17 @@ impl<'a> Walk<'a> {
             pieces.push(if self.exemption().is_none() { piece(value) } else { None });
             self.path.pop();
         }
-        Ok(join::find(pieces.into_iter(), context).map(|found| (found, "joined")))
+        let in_names = || {
+            let names = members.iter().map(|(name, _)| join::piece(name));
+            if names.clone().all(|name| name.is_none()) {
+                return None;
+            }
+            let in_order = || names.clone().zip(&pieces).flat_map(|(name, value)| [name, *value]);
+            join::find(names.clone(), FieldContext::Plain)
+                .or_else(|| join::find(in_order(), FieldContext::Plain))
+        };
+        let found = join::find(pieces.iter().copied(), context).or_else(in_names);
+        Ok(found.map(|found| (found, "joined")))
     }
 
     fn exemption(&self) -> Option<Exempt> {

@@ -12,11 +12,16 @@ pub(super) const ZEROS: &[u32] = &[
 
 /// Runs of digits that are no decimal digits to Unicode and that NFKC leaves alone: first, last, value of first.
 pub(super) const OTHER_DIGITS: &[(u32, u32, u32)] = &[
+    (0x1369, 0x1371, 1),   // Ethiopic
+    (0x19DA, 0x19DA, 1),   // New Tai Lue Tham one
     (0x24F5, 0x24FD, 1),   // double circled
     (0x24FF, 0x24FF, 0),   // negative circled zero
     (0x2776, 0x277E, 1),   // dingbat negative circled
     (0x2780, 0x2788, 1),   // dingbat circled sans-serif
     (0x278A, 0x2792, 1),   // dingbat negative circled sans-serif
+    (0x10A40, 0x10A43, 1), // Kharosthi
+    (0x10E60, 0x10E68, 1), // Rumi
+    (0x11052, 0x1105A, 1), // Brahmi numbers
     (0x1F10B, 0x1F10B, 0), // dingbat circled sans-serif zero
     (0x1F10C, 0x1F10C, 0), // dingbat negative circled sans-serif zero
 ];
