@@ -1,8 +1,13 @@
 //! Requests a second through the real gateway over TLS 1.3 with distinct cards, beside what the same file system's
-//! SQLite does with raw inserts in the same run.
+//! SQLite does with raw inserts in the same run; and the same load while every card is sealed anew.
 //!
 //! `cargo bench --bench load [-- SECONDS]`. Every answer is checked; a wrong one ends the run.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a measurement that goes wrong must stop")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a measurement that goes wrong must stop"
+)]
 #![expect(clippy::print_stdout, clippy::float_arithmetic, reason = "the figures are the output")]
 
 #[path = "../tests/support/mod.rs"]
@@ -12,7 +17,7 @@ mod support;
 mod raw;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::{System, cards, wire};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -52,6 +57,63 @@ async fn run(length: Duration) {
             line.per_second / one,
             line.per_second / many
         );
+    }
+    rotation(&system, length, serial).await;
+}
+
+const UNDER_ROTATION: usize = 16;
+
+/// The same load with and without a job that seals every card anew, again and again, as fast as the shipped policy
+/// lets it.
+async fn rotation(system: &System, length: Duration, serial: Arc<AtomicU64>) {
+    let alone = measure(system, UNDER_ROTATION, length, serial.clone()).await;
+    let (stop, rows) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let job = tokio::spawn(rotate(
+        system.client(),
+        system.url.clone(),
+        system.key("admin").to_owned(),
+        stop.clone(),
+        rows.clone(),
+    ));
+    let beside = measure(system, UNDER_ROTATION, length, serial).await;
+    stop.store(true, Ordering::Relaxed);
+    job.await.unwrap();
+    println!(
+        "while every card is sealed anew ({} rows in {:.0} s): {:.0} of {:.0} tokens/s, ratio {:.2} (aim 0.80); p99 {:.2} of {:.2} ms",
+        rows.load(Ordering::Relaxed),
+        length.as_secs_f64(),
+        beside.per_second,
+        alone.per_second,
+        beside.per_second / alone.per_second,
+        beside.p99.as_secs_f64() * 1e3,
+        alone.p99.as_secs_f64() * 1e3,
+    );
+}
+
+/// Rotates the tenant's data key until it is told to stop; counts the rows that were moved.
+async fn rotate(
+    client: reqwest::Client,
+    url: String,
+    key: String,
+    stop: Arc<AtomicBool>,
+    rows: Arc<AtomicU64>,
+) {
+    let rotation = format!("{url}/v1/tenants/{}/rotate-data-key", support::TENANT);
+    while !stop.load(Ordering::Relaxed) {
+        let begun = wire::Answer::of(client.post(&rotation).bearer_auth(&key)).await;
+        assert_eq!(begun.status, 202, "{}", begun.text);
+        let job = format!("{url}/v1/jobs/{}", begun.json()["id"].as_str().unwrap());
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let now = wire::Answer::of(client.get(&job).bearer_auth(&key)).await.json();
+            let done = now["done"].as_u64().unwrap();
+            rows.fetch_add(done - before, Ordering::Relaxed);
+            before = done;
+            if now["state"] != "running" || stop.load(Ordering::Relaxed) {
+                break;
+            }
+        }
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a permit can be spent on, one act a file. Each takes its permit by value and gives its receipt with the
 //! answer; a refusal says what was refused so that it can be recorded.
 
+pub mod approvals;
 pub mod charge;
+pub mod jobs;
 pub mod keys;
 pub mod log_reading;
 pub mod pass;

@@ -3,15 +3,18 @@
 use crate::credential::Credentials;
 use crate::gateway::Gateway;
 use crate::idempotency::{Owner, Running};
+use crate::keys::act::Target;
+use crate::keys::{self, KeyPolicy, Keys, OpenTarget, PolicyError};
 use crate::metrics::Metrics;
 use crate::payments::Payments;
 use crate::payments::sandbox::Sandbox;
 use crate::record::Recorder;
 use crate::routes::{Routes, RoutesError};
-use crate::settings::{self, HsmProvider, ProcessorKind, Settings, SettingsError};
+use crate::settings::{self, HsmAccess, HsmDevice, ProcessorKind, Settings, SettingsError};
 use crate::upstream::companion::{Companion, CompanionError};
 use audit::LogName;
-use hsm::{HsmError, HsmQueue, QueueSettings};
+use hsm::pkcs11::{Pkcs11, Pkcs11Fault, Pkcs11Settings};
+use hsm::{ErrorClass, HsmError, HsmQueue, QueueSettings};
 use hsm_sim::client::SimClient;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,12 +34,24 @@ pub enum StartError {
     /// The routes.
     #[error("policy: {0}")]
     Routes(#[from] RoutesError),
+    /// Work on keys that an earlier run left.
+    #[error("keys: {0}")]
+    Keys(String),
+    /// `[hsm.target]`.
+    #[error("[hsm.target]: {0}")]
+    Target(&'static str),
+    /// The keys' policy.
+    #[error("policy: {0}")]
+    KeyPolicy(#[from] PolicyError),
     /// The database.
     #[error("database: {0}")]
     Store(#[from] StoreError),
     /// The HSM's front.
     #[error("HSM: {0}")]
     Hsm(#[from] HsmError),
+    /// The PKCS#11 device, or one of its keys.
+    #[error("HSM: {0}")]
+    Pkcs11(#[from] Pkcs11Fault),
     /// The companion's address or certificate authority.
     #[error("companion: {0}")]
     Companion(#[from] CompanionError),
@@ -66,8 +81,10 @@ pub enum StartError {
 ///
 /// # Errors
 /// [`StartError`], which names the setting to change.
-pub async fn assemble(settings: &Settings) -> Result<Gateway, StartError> {
-    let hsm = hsm(settings)?;
+pub async fn assemble(settings: &Settings, target: Box<OpenTarget>) -> Result<Gateway, StartError> {
+    let officers = settings.hsm.has_officers();
+    let policy = KeyPolicy::read(&settings.policy.dir, officers)?;
+    let hsm = hsm(settings).await?;
     let store = Store::open(&settings.store.url, store::Settings::default()).await?;
     let vault = Vault::new(
         hsm.clone(),
@@ -78,6 +95,7 @@ pub async fn assemble(settings: &Settings) -> Result<Gateway, StartError> {
             body_deadline: Duration::from_secs(settings.server.body_seconds),
             cvc_lifetime: CVC_LIFETIME,
             cvc_capacity: CVC_CAPACITY,
+            data_keys: data_key_limits(&policy),
         },
     );
     let log = LogName::parse(&settings.audit.log)?;
@@ -93,6 +111,16 @@ pub async fn assemble(settings: &Settings) -> Result<Gateway, StartError> {
         &settings.companion.ca,
         settings::secret(&settings.companion.token_file)?,
     )?;
+    let keys = Keys::new(keys::Given {
+        store: store.clone(),
+        vault: vault.clone(),
+        hsm: hsm.clone(),
+        recorder: recorder.clone(),
+        policy,
+        officers,
+        owner: owner.text(),
+        target,
+    });
     Ok(Gateway {
         realm: settings.server.realm,
         owner,
@@ -103,17 +131,77 @@ pub async fn assemble(settings: &Settings) -> Result<Gateway, StartError> {
         store,
         vault,
         hsm,
+        keys,
         recorder,
         payments,
         companion,
     })
 }
 
-fn hsm(settings: &Settings) -> Result<HsmQueue, StartError> {
-    let pin = settings::secret(&settings.hsm.pin_file)?;
-    let socket = &settings.hsm.socket;
-    let queue = QueueSettings { workers: settings.hsm.workers, ..QueueSettings::default() };
-    match settings.hsm.provider {
-        HsmProvider::Simulator => Ok(HsmQueue::start(queue, SimClient::factory(socket, pin))?),
+/// The device of `[hsm.target]`.
+///
+/// # Errors
+/// [`StartError`] when the settings name none, or one that cannot be used.
+pub fn target(settings: &Settings) -> Result<keys::TargetDevice, StartError> {
+    let access = settings.hsm.target.as_deref();
+    let access = access.ok_or(StartError::Target("the settings have no such section"))?;
+    let (target, hsm) = match pkcs11(settings, access)? {
+        Some(device) => {
+            // A new token names no realm yet; one that names the other is refused here.
+            device.prepare(&[])?;
+            (Target::Pkcs11, HsmQueue::start(queue(access), device.sessions())?)
+        }
+        None => (Target::Simulator, simulator(access)?),
+    };
+    Ok(keys::TargetDevice { target, officers: access.has_officers(), hsm })
+}
+
+/// The policy's bound on uses is where the card room makes a new epoch by itself.
+fn data_key_limits(policy: &KeyPolicy) -> vault::DataKeyLimits {
+    let limits = vault::DataKeyLimits::default();
+    let soft = policy.data_key().most_uses.unwrap_or(limits.soft).min(limits.hard);
+    vault::DataKeyLimits { soft, ..limits }
+}
+
+async fn hsm(settings: &Settings) -> Result<HsmQueue, StartError> {
+    let access = &settings.hsm;
+    let Some(device) = pkcs11(settings, access)? else { return simulator(access) };
+    let looking = device.clone();
+    let found = tokio::task::spawn_blocking(move || looking.inspect()).await;
+    match found.map_err(|_| HsmError::NeedsReinit)? {
+        // A device that is away comes back by itself, and one that refused the PIN is not asked again by restarting:
+        // both are for /readyz. A key that could leave the device is for nobody.
+        Err(fault @ Pkcs11Fault::Key { .. }) => return Err(fault.into()),
+        Err(fault @ Pkcs11Fault::Device(HsmError::Misconfigured(_))) => return Err(fault.into()),
+        Err(Pkcs11Fault::Device(error)) if error.class() == ErrorClass::Permanent => return Err(error.into()),
+        Ok(_) | Err(_) => {}
     }
+    Ok(HsmQueue::start(queue(access), device.sessions())?)
+}
+
+fn simulator(access: &HsmAccess) -> Result<HsmQueue, StartError> {
+    let HsmDevice::Simulator { socket } = &access.device else {
+        return Err(StartError::Target("the device is no simulator"));
+    };
+    let factory = SimClient::factory(socket, settings::secret(&access.pin_file)?);
+    Ok(HsmQueue::start(queue(access), factory)?)
+}
+
+/// The token of a PKCS#11 device, if that is what is meant.
+///
+/// # Errors
+/// [`StartError`] when its library cannot be loaded.
+pub fn pkcs11(settings: &Settings, access: &HsmAccess) -> Result<Option<Pkcs11>, StartError> {
+    let HsmDevice::Pkcs11 { module, token_label } = &access.device else { return Ok(None) };
+    let realm = match settings.server.realm {
+        tokens::Realm::Live => hsm::Realm::Live,
+        tokens::Realm::Test => hsm::Realm::Test,
+    };
+    let (module, token_label) = (module.clone(), token_label.clone());
+    let pin = settings::secret(&access.pin_file)?;
+    Ok(Some(Pkcs11::new(Pkcs11Settings { module, token_label, pin, realm })?))
+}
+
+fn queue(access: &HsmAccess) -> QueueSettings {
+    QueueSettings { workers: access.workers, ..QueueSettings::default() }
 }

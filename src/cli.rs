@@ -1,8 +1,10 @@
 //! The command line: one subcommand a file. Exit 0 on success, 1 when a check finds something, 2 on misuse.
 
 pub mod audit;
+mod client;
 pub mod demo;
 pub mod init;
+pub mod keys;
 pub mod scan;
 pub mod setup;
 pub mod user;
@@ -49,6 +51,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Issue, list and revoke API keys.
     User(user::Arguments),
+    /// List, rotate, retire, destroy and move keys, with two people.
+    Keys(keys::Arguments),
     /// Verify the audit log.
     Audit(audit::Arguments),
     /// Search files, folders and databases for card numbers.
@@ -78,6 +82,7 @@ pub fn main() -> ExitCode {
             },
             Command::Demo(arguments) => demo::run(arguments, format).await,
             Command::User(arguments) => user::run(arguments, format).await,
+            Command::Keys(arguments) => keys::run(arguments, format).await,
             Command::Audit(arguments) => audit::run(arguments, format).await,
             Command::Scan(arguments) => scan::run(arguments, format).await,
         }

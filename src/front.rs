@@ -14,6 +14,7 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION};
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
+use http_body::Body as _;
 use http_body_util::Full;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -231,10 +232,67 @@ async fn act(
         Matched::Refund(id) => actions::refund::show(gateway, context, ask(caller)?, id).await,
         Matched::Refunds => actions::refund::list(gateway, context, ask(caller)?, query).await,
         Matched::Keys => actions::keys::list(gateway, context, ask(caller)?).await,
+        Matched::RotateKey(_)
+        | Matched::RetireKey(..)
+        | Matched::DestroyKey(..)
+        | Matched::MigrateKeys
+        | Matched::RotateDataKey(_)
+        | Matched::ShredTenant(_)
+        | Matched::Approvals
+        | Matched::Approval(_)
+        | Matched::Approve(_)
+        | Matched::Reject(_)
+        | Matched::Jobs
+        | Matched::Job(_)
+        | Matched::PauseJob(_)
+        | Matched::ResumeJob(_) => act_on_keys(gateway, context, caller, matched, parts, body).await,
         Matched::AuditEntries => actions::log_reading::list(gateway, context, ask(caller)?, query).await,
         Matched::Pass(route) => {
             actions::pass::forward(gateway, context, ask(caller)?, route, parts, body).await
         }
+    }
+}
+
+/// The acts on keys, approvals and jobs.
+async fn act_on_keys(
+    gateway: &Gateway,
+    context: &Context,
+    caller: &Caller,
+    matched: Matched<'_>,
+    parts: &Parts,
+    body: Inbound,
+) -> Acted {
+    use actions::{approvals, jobs, keys};
+    let query = parts.uri.query().unwrap_or("");
+    match matched {
+        Matched::Approvals => return approvals::list(gateway, context, ask(caller)?).await,
+        Matched::Approval(id) => return approvals::show(gateway, context, ask(caller)?, id).await,
+        Matched::Jobs => return jobs::list(gateway, context, ask(caller)?, query).await,
+        Matched::Job(id) => return jobs::show(gateway, context, ask(caller)?, id).await,
+        _ => {}
+    }
+    let permit = ask(caller)?;
+    let body = if body.is_end_stream() {
+        serde_json::json!({})
+    } else {
+        plain_json(gateway, &parts.headers, body, Action::KeyApprovalOpen).await?
+    };
+    match matched {
+        Matched::RotateKey(name) => keys::rotate(gateway, context, permit, &name, &body).await,
+        Matched::RetireKey(name, version) => {
+            keys::retire(gateway, context, permit, (&name, version), &body).await
+        }
+        Matched::DestroyKey(name, version) => {
+            keys::destroy(gateway, context, permit, (&name, version), &body).await
+        }
+        Matched::MigrateKeys => keys::migrate(gateway, context, permit, &body).await,
+        Matched::RotateDataKey(tenant) => keys::rotate_data_key(gateway, context, permit, tenant).await,
+        Matched::ShredTenant(tenant) => keys::shred_tenant(gateway, context, permit, tenant, &body).await,
+        Matched::Approve(id) => approvals::approve(gateway, context, permit, id, &body).await,
+        Matched::Reject(id) => approvals::reject(gateway, context, permit, id).await,
+        Matched::PauseJob(id) => jobs::pause(gateway, context, permit, id).await,
+        Matched::ResumeJob(id) => jobs::resume(gateway, context, permit, id).await,
+        _ => Err(Refusal::new(Action::AccessRefuse, Problem::new(Code::UnknownRoute, "Check the path"))),
     }
 }
 

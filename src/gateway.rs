@@ -1,6 +1,7 @@
 //! The running parts, put together once and shared by every request.
 
 use crate::credential::Credentials;
+use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::payments::Payments;
 use crate::record::Recorder;
@@ -22,8 +23,10 @@ pub struct Gateway {
     pub store: Store,
     /// The card room.
     pub vault: Vault,
-    /// The HSM's front, for the key inventory.
+    /// The HSM's front.
     pub hsm: hsm::HsmQueue,
+    /// The life of keys.
+    pub keys: Keys,
     /// The audit log.
     pub recorder: Recorder,
     /// Who may call.

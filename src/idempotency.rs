@@ -53,8 +53,8 @@ pub struct Claim {
     pub endpoint: String,
     /// The caller's key.
     pub key: Key,
-    /// The request's MAC, made inside the HSM.
-    pub request_mac: [u8; 32],
+    /// The request's MACs, made inside the HSM, each with the version of its key, the newest first.
+    pub request_macs: Vec<(u32, [u8; 32])>,
     /// The gateway process that runs it, so that a claim of a dead process can be taken over.
     pub owner: Owner,
 }
@@ -134,6 +134,7 @@ pub enum Claimed {
 
 const REUSED: &str =
     "Use a new Idempotency-Key for a new request; repeat a request byte for byte to get its answer again";
+const NO_MAC: &str = "The request has no MAC to be compared by; report this";
 const IN_FLIGHT: &str = "Wait for the first request's answer, or retry in a second";
 
 impl Claim {
@@ -147,18 +148,21 @@ impl Claim {
     /// # Errors
     /// The problems of the contract: 422 another body, 409 a twin still runs; or the store's error.
     pub async fn take(&self, work: &mut Work<'_>) -> Result<Claimed, Stopped> {
+        let (version, mac) = self.request_macs.first().ok_or(Problem::new(Code::Internal, NO_MAC))?;
         let inserted = work
             .execute(
-                "INSERT INTO idempotency (tenant, principal, endpoint, idempotency_key, request_mac, state, owner, created_at) \
-                 VALUES ($1, $2, $3, $4, $5, 'running', $6, $7) ON CONFLICT DO NOTHING",
+                "INSERT INTO idempotency (tenant, principal, endpoint, idempotency_key, request_mac, state, owner, \
+                 created_at, request_mac_version) VALUES ($1, $2, $3, $4, $5, 'running', $6, $7, $8) \
+                 ON CONFLICT DO NOTHING",
                 vec![
                     Value::from(self.tenant.as_str()),
                     Value::from(self.principal.as_str()),
                     Value::from(self.endpoint.as_str()),
                     Value::from(self.key.as_str()),
-                    Value::from(self.request_mac.to_vec()),
+                    Value::from(mac),
                     Value::from(self.owner.text()),
                     Value::from(now_us()),
+                    Value::from(*version),
                 ],
             )
             .await?;
@@ -167,15 +171,13 @@ impl Claim {
         }
         let row = work
             .fetch_optional(
-                "SELECT request_mac, state, owner, status, content_type, body, created_at FROM idempotency \
+                "SELECT request_mac, request_mac_version, state, owner, status, content_type, body, created_at FROM idempotency \
                  WHERE tenant = $1 AND principal = $2 AND endpoint = $3 AND idempotency_key = $4",
                 self.key_values(),
             )
             .await?
             .ok_or(Problem::new(Code::IdempotencyInFlight, IN_FLIGHT))?;
-        if !bool::from(row.bytes("request_mac")?.as_slice().ct_eq(&self.request_mac)) {
-            return Err(Problem::new(Code::IdempotencyKeyReused, REUSED).into());
-        }
+        self.same_request(row.integer("request_mac_version")?, &row.bytes("request_mac")?)?;
         if row.text("state")? == "done" {
             let status =
                 u16::try_from(row.integer("status")?).ok().and_then(|s| StatusCode::from_u16(s).ok());
@@ -198,6 +200,21 @@ impl Claim {
         )
         .await?;
         Ok(Claimed::TakenOver)
+    }
+
+    /// Compares with the first request under the version of the key that made its MAC, so that a retry across a
+    /// rotation is still the same request.
+    fn same_request(&self, version: i64, stored: &[u8]) -> Result<(), Problem> {
+        let under = self.request_macs.iter().find(|(known, _)| i64::from(*known) == version);
+        match under {
+            Some((_, mac)) if bool::from(stored.ct_eq(mac)) => Ok(()),
+            // A twin whose gateway heard of a new version first: we shall know it in a moment as well.
+            None if self.request_macs.iter().all(|(known, _)| i64::from(*known) < version) => {
+                Err(Problem::new(Code::IdempotencyInFlight, IN_FLIGHT))
+            }
+            // Another request, or one that can no longer be compared because its version was retired.
+            _ => Err(Problem::new(Code::IdempotencyKeyReused, REUSED)),
+        }
     }
 
     /// Stores the answer inside `work`, for whoever asks again.
@@ -264,6 +281,54 @@ mod tests {
         assert!(owner.outlives("north/earlier", now_us()));
         assert!(!owner.outlives("south/other", now_us()));
         assert!(owner.outlives("south/other", now_us() - LEASE_US - 1));
+    }
+
+    fn claim(request_macs: Vec<(u32, [u8; 32])>) -> Claim {
+        Claim {
+            tenant: Tenant::parse("clinic").unwrap(),
+            principal: Principal::parse("portal").unwrap(),
+            endpoint: "tokens".to_owned(),
+            key: Key::parse(b"once").unwrap(),
+            request_macs,
+            owner: Owner::new(&audit::LogName::parse("north").unwrap()).unwrap(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_retry_across_a_rotation_of_the_request_key_gets_the_first_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", dir.path().join("pangate.db").display());
+        let store = store::Store::open(&url, store::Settings::default()).await.unwrap();
+        let take = async |claim: Claim| -> Result<Claimed, Stopped> {
+            store.commit(move |work| Box::pin(async move { claim.take(work).await })).await
+        };
+        let first = claim(vec![(1, [1; 32])]);
+        assert!(matches!(take(first.clone()).await, Ok(Claimed::Fresh)));
+        let answer = Answer::replayed(StatusCode::CREATED, "application/json", b"{}".to_vec());
+        let done: Result<(), Stopped> =
+            store.commit(move |work| Box::pin(async move { Ok(first.finish(work, &answer).await?) })).await;
+        assert!(done.is_ok());
+
+        let retry = take(claim(vec![(2, [2; 32]), (1, [1; 32])])).await;
+
+        assert!(matches!(retry, Ok(Claimed::Replay(answer)) if answer.status() == StatusCode::CREATED));
+        let another = take(claim(vec![(2, [2; 32]), (1, [9; 32])])).await.err().map(Stopped::problem);
+        assert_eq!(another.map(|problem| problem.code()), Some(Code::IdempotencyKeyReused));
+    }
+
+    #[test]
+    fn a_retry_is_compared_under_the_version_of_its_first_try() {
+        let code = |claim: &Claim, version, mac: u8| {
+            claim.same_request(version, &[mac; 32]).err().map(|problem| problem.code())
+        };
+        let across = claim(vec![(2, [2; 32]), (1, [1; 32])]);
+        assert_eq!(code(&across, 1, 1), None);
+        assert_eq!(code(&across, 2, 2), None);
+        assert_eq!(code(&across, 2, 1), Some(Code::IdempotencyKeyReused));
+        assert_eq!(code(&across, 1, 2), Some(Code::IdempotencyKeyReused));
+        assert_eq!(code(&across, 3, 3), Some(Code::IdempotencyInFlight));
+        let after = claim(vec![(2, [2; 32])]);
+        assert_eq!(code(&after, 1, 1), Some(Code::IdempotencyKeyReused));
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod assemble;
 pub mod front;
 pub mod actions;
 pub mod gateway;
+pub mod keys;
 pub mod payments;
 pub mod upstream;
 pub mod ops;

@@ -32,6 +32,10 @@ struct Inner {
     parts: Family<PartLabel, Gauge>,
     store: Family<StoreLabel, Gauge>,
     withheld: Gauge,
+    key_age: Family<KeyLabel, Gauge>,
+    keys_overdue: Family<KeyLabel, Gauge>,
+    data_key_cache: Family<CacheLabel, Gauge>,
+    grace: Gauge,
     watch: RwLock<Option<Box<Watch>>>,
 }
 
@@ -83,6 +87,10 @@ impl Metrics {
             parts: Family::default(),
             store: Family::default(),
             withheld: Gauge::default(),
+            key_age: Family::default(),
+            keys_overdue: Family::default(),
+            data_key_cache: Family::default(),
+            grace: Gauge::default(),
             watch: RwLock::default(),
         };
         registry.register("requests", "Requests by route and status", inner.requests.clone());
@@ -98,6 +106,26 @@ impl Metrics {
             "log_lines_withheld",
             "Log lines that could have held a card number",
             inner.withheld.clone(),
+        );
+        registry.register(
+            "key_age_days",
+            "Age of the version in use, the oldest of its kind",
+            inner.key_age.clone(),
+        );
+        registry.register(
+            "keys_overdue",
+            "Keys past their cryptoperiod or their uses",
+            inner.keys_overdue.clone(),
+        );
+        registry.register(
+            "data_key_cache",
+            "Opened data keys in memory, and what became of uses",
+            inner.data_key_cache.clone(),
+        );
+        registry.register(
+            "hsm_grace_seconds",
+            "How long opened data keys have stood in for an HSM that is away",
+            inner.grace.clone(),
         );
         inner.registry = registry;
         Metrics(Arc::new(inner))
@@ -139,6 +167,22 @@ impl Metrics {
     /// Whether a part that pangate depends on answered.
     pub fn part(&self, part: &'static str, up: bool) {
         self.0.parts.get_or_create(&PartLabel { part }).set(i64::from(up));
+    }
+
+    /// How old the key of that name is that is in use, in whole days, and how many of that name are overdue.
+    pub fn key(&self, key: &'static str, age_days: u64, overdue: u64) {
+        let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        self.0.key_age.get_or_create(&KeyLabel { key }).set(whole(age_days));
+        self.0.keys_overdue.get_or_create(&KeyLabel { key }).set(whole(overdue));
+    }
+
+    /// The opened data keys in memory, and for how long they have stood in for the HSM.
+    pub fn data_key_cache(&self, entries: u64, hits: u64, misses: u64, purges: u64, grace: Duration) {
+        let whole = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        for (kind, count) in [("entries", entries), ("hits", hits), ("misses", misses), ("purges", purges)] {
+            self.0.data_key_cache.get_or_create(&CacheLabel { kind }).set(whole(count));
+        }
+        self.0.grace.set(whole(grace.as_secs()));
     }
 
     /// Names where the store's counters are read whenever the metrics are.
@@ -208,6 +252,16 @@ struct PartLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyLabel {
+    key: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StoreLabel {
     kind: &'static str,
 }
@@ -243,6 +297,8 @@ mod tests {
         metrics.token_created(true);
         metrics.door(Door::PlainHttp);
         metrics.part("hsm", false);
+        metrics.key("kek/card", 400, 1);
+        metrics.data_key_cache(3, 9, 2, 1, Duration::from_secs(7));
         metrics.watch_store(|| StoreActivity { commits: 2, acts: 9, ..StoreActivity::default() });
         let open = metrics.connection();
         let text = metrics.render();
@@ -255,6 +311,10 @@ mod tests {
             "pangate_part_up{part=\"hsm\"} 0",
             "pangate_store_activity{kind=\"acts\"} 9",
             "pangate_connections 1",
+            "pangate_key_age_days{key=\"kek/card\"} 400",
+            "pangate_keys_overdue{key=\"kek/card\"} 1",
+            "pangate_data_key_cache{kind=\"hits\"} 9",
+            "pangate_hsm_grace_seconds 7",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

@@ -34,6 +34,22 @@ const LIFE: Duration = Duration::from_secs(60);
 pub trait Readiness: Send + Sync + 'static {
     /// The state of each part, now.
     fn ready(&self) -> BoxFuture<'static, Vec<PartState>>;
+
+    /// What somebody should look at, though pangate is ready.
+    fn warnings(&self) -> Vec<Warning> {
+        Vec::new()
+    }
+}
+
+/// Something to look at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// The stable code.
+    pub code: &'static str,
+    /// What it is about: a key's name, a tenant.
+    pub subject: String,
+    /// What to do.
+    pub detail: &'static str,
 }
 
 /// How one part is. All words are ours.
@@ -53,6 +69,8 @@ pub struct PartState {
 struct Report<'a> {
     ready: bool,
     parts: Vec<Shown<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<Warning>,
 }
 
 #[derive(Serialize)]
@@ -146,7 +164,7 @@ fn names_this_machine(request: &Request<Incoming>) -> bool {
 
 async fn ready(readiness: &dyn Readiness, metrics: &Metrics) -> Response<Full<Bytes>> {
     let Ok(states) = tokio::time::timeout(READY, readiness.ready()).await else {
-        return unready(&Report { ready: false, parts: Vec::new() });
+        return unready(&Report { ready: false, parts: Vec::new(), warnings: Vec::new() });
     };
     for state in &states {
         metrics.part(state.part, state.ok);
@@ -157,8 +175,11 @@ async fn ready(readiness: &dyn Readiness, metrics: &Metrics) -> Response<Full<By
         code: (!state.ok).then_some(state.code),
         detail: (!state.ok).then_some(state.detail),
     };
-    let report =
-        Report { ready: states.iter().all(|state| state.ok), parts: states.iter().map(shown).collect() };
+    let report = Report {
+        ready: states.iter().all(|state| state.ok),
+        parts: states.iter().map(shown).collect(),
+        warnings: readiness.warnings(),
+    };
     if report.ready { response(StatusCode::OK, "application/json", json(&report)) } else { unready(&report) }
 }
 
@@ -195,6 +216,10 @@ mod tests {
     struct Parts(AtomicBool);
 
     impl Readiness for Parts {
+        fn warnings(&self) -> Vec<Warning> {
+            vec![Warning { code: "key_overdue", subject: "kek/card".to_owned(), detail: "rotate it" }]
+        }
+
         fn ready(&self) -> BoxFuture<'static, Vec<PartState>> {
             let ok = self.0.load(Ordering::Relaxed);
             Box::pin(async move {
@@ -237,6 +262,7 @@ mod tests {
         parts.0.store(true, Ordering::Relaxed);
         let back = ask(addr, "/readyz", "localhost").await;
         assert!(back.starts_with("HTTP/1.1 200") && back.contains(r#""ready":true"#), "{back}");
+        assert!(back.contains(r#""warnings":[{"code":"key_overdue","subject":"kek/card""#), "{back}");
         assert!(ask(addr, "/healthz", "localhost").await.starts_with("HTTP/1.1 200"));
         assert!(ask(addr, "/other", "localhost").await.starts_with("HTTP/1.1 404"));
         assert!(ask(addr, "/metrics", "rebound.example").await.starts_with("HTTP/1.1 421"));

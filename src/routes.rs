@@ -1,11 +1,13 @@
 //! What is served: the fixed calls of the contract, and the routes of `policy/routes.toml`.
 
+mod keys;
 mod policy;
 
 pub use policy::RoutesError;
 
 use audit::RouteName;
 use http::Method;
+use std::borrow::Cow;
 use std::path::Path;
 use vault::Shape;
 
@@ -53,6 +55,34 @@ pub enum Matched<'a> {
     ApproveRefund(&'a str),
     /// `GET /v1/keys`
     Keys,
+    /// `POST /v1/keys/{name}/rotate`; names hold slashes.
+    RotateKey(Cow<'a, str>),
+    /// `POST /v1/keys/{name}/versions/{version}/retire`
+    RetireKey(Cow<'a, str>, &'a str),
+    /// `POST /v1/keys/{name}/versions/{version}/destroy`
+    DestroyKey(Cow<'a, str>, &'a str),
+    /// `POST /v1/keys/migrations`
+    MigrateKeys,
+    /// `POST /v1/tenants/{tenant}/rotate-data-key`
+    RotateDataKey(&'a str),
+    /// `POST /v1/tenants/{tenant}/shred`
+    ShredTenant(&'a str),
+    /// `GET /v1/approvals`
+    Approvals,
+    /// `GET /v1/approvals/{id}`
+    Approval(&'a str),
+    /// `POST /v1/approvals/{id}/approve`
+    Approve(&'a str),
+    /// `POST /v1/approvals/{id}/reject`
+    Reject(&'a str),
+    /// `GET /v1/jobs`
+    Jobs,
+    /// `GET /v1/jobs/{id}`
+    Job(&'a str),
+    /// `POST /v1/jobs/{id}/pause`
+    PauseJob(&'a str),
+    /// `POST /v1/jobs/{id}/resume`
+    ResumeJob(&'a str),
     /// `GET /v1/audit/entries`
     AuditEntries,
     /// A policy route.
@@ -84,6 +114,20 @@ impl Matched<'_> {
             Matched::Refund(_) => "refunds_show",
             Matched::ApproveRefund(_) => "refunds_approve",
             Matched::Keys => "keys_list",
+            Matched::RotateKey(_) => "keys_rotate",
+            Matched::RetireKey(..) => "keys_retire",
+            Matched::DestroyKey(..) => "keys_destroy",
+            Matched::MigrateKeys => "keys_migrate",
+            Matched::RotateDataKey(_) => "tenants_rotate_data_key",
+            Matched::ShredTenant(_) => "tenants_shred",
+            Matched::Approvals => "approvals_list",
+            Matched::Approval(_) => "approvals_show",
+            Matched::Approve(_) => "approvals_approve",
+            Matched::Reject(_) => "approvals_reject",
+            Matched::Jobs => "jobs_list",
+            Matched::Job(_) => "jobs_show",
+            Matched::PauseJob(_) => "jobs_pause",
+            Matched::ResumeJob(_) => "jobs_resume",
             Matched::AuditEntries => "audit_entries",
             Matched::Pass(_) => "pass",
         }
@@ -97,7 +141,12 @@ impl Routes {
     /// [`RoutesError`], which names the file, the line or the route at fault.
     pub fn read(folder: &Path) -> Result<Routes, RoutesError> {
         let pass = policy::read(&folder.join("routes.toml"))?;
-        if let Some(taken) = pass.iter().find(|route| fixed(&route.method, &segments(&route.path)).is_ok()) {
+        let ours = |route: &&PassRoute| {
+            keys::find(&route.method, &route.path)
+                .unwrap_or_else(|| fixed(&route.method, &segments(&route.path)))
+                .is_ok()
+        };
+        if let Some(taken) = pass.iter().find(ours) {
             return Err(RoutesError::Taken { route: taken.name.as_str().to_owned() });
         }
         Ok(Routes { pass })
@@ -116,7 +165,7 @@ impl Routes {
     /// # Errors
     /// [`NoRoute`] when there is none.
     pub fn find<'a>(&'a self, method: &Method, path: &'a str) -> Result<Matched<'a>, NoRoute> {
-        let missing = match fixed(method, &segments(path)) {
+        let missing = match keys::find(method, path).unwrap_or_else(|| fixed(method, &segments(path))) {
             Ok(matched) => return Ok(matched),
             Err(missing) => missing,
         };
@@ -150,13 +199,11 @@ fn fixed<'a>(method: &Method, segments: &[&'a str]) -> Result<Matched<'a>, NoRou
         (["v1", "refunds"], "GET") => Matched::Refunds,
         (["v1", "refunds", id], "GET") => Matched::Refund(id),
         (["v1", "refunds", id, "approve"], "POST") => Matched::ApproveRefund(id),
-        (["v1", "keys"], "GET") => Matched::Keys,
         (["v1", "audit", "entries"], "GET") => Matched::AuditEntries,
         (
             ["v1", "tokens" | "charges" | "refunds"]
             | ["v1", "tokens" | "charges" | "refunds", _]
             | ["v1", "refunds", _, "approve"]
-            | ["v1", "keys"]
             | ["v1", "audit", "entries"],
             _,
         ) => return Err(NoRoute::Method),

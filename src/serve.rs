@@ -3,9 +3,10 @@
 mod house;
 
 use crate::answer::Code;
-use crate::assemble::{StartError, assemble};
+use crate::assemble::{self, StartError, assemble};
 use crate::edge::{self, Dispatch, Inbound, Limits, Peer};
 use crate::gateway::Gateway;
+use crate::keys::OpenTarget;
 use crate::ops::{self, PartState, Readiness};
 use crate::record::Event;
 use crate::settings::Settings;
@@ -46,6 +47,10 @@ impl Readiness for Service {
         let gateway = self.0.clone();
         Box::pin(async move { house::parts(&gateway).await })
     }
+
+    fn warnings(&self) -> Vec<ops::Warning> {
+        house::warnings(&self.0)
+    }
 }
 
 /// Runs the gateway until a signal stops it.
@@ -57,7 +62,8 @@ pub async fn run(config: &Path) -> Result<(), StartError> {
     let settings = Settings::read(config, &settings::environment())?;
     log::init(&settings.log.level, settings.log.file.as_deref())
         .map_err(|source| StartError::System { what: "log".to_owned(), source })?;
-    let gateway = Arc::new(assemble(&settings).await?);
+    let gateway = Arc::new(assemble(&settings, target(config)).await?);
+    gateway.keys.resume().await.map_err(|error| StartError::Keys(error.to_string()))?;
     let tls = edge::server_config(&settings.server.tls_cert, &settings.server.tls_key)?;
     let listener = listen(settings.server.listen).await?;
     let ops_listener = listen(settings.server.ops_listen).await?;
@@ -73,6 +79,8 @@ pub async fn run(config: &Path) -> Result<(), StartError> {
     stop_on_signal(stop.clone())?;
     let service = Arc::new(Service(gateway.clone()));
     let background = tokio::spawn(house::keep(gateway.clone(), stop.clone()));
+    let (keys, until) = (gateway.keys.clone(), stop.clone());
+    let jobs = tokio::spawn(async move { keys.run(until).await });
     let health =
         tokio::spawn(ops::serve(ops_listener, service.clone(), gateway.metrics.clone(), stop.clone()));
     let limits = Limits {
@@ -84,12 +92,23 @@ pub async fn run(config: &Path) -> Result<(), StartError> {
     let tls = Arc::new(ArcSwap::from(tls));
     let served = edge::serve(listener, tls, limits, service, gateway.metrics.clone(), stop.clone()).await;
     stop.cancel();
-    let _ = tokio::join!(background, health);
+    let _ = tokio::join!(background, jobs, health);
     if house::note(&gateway, Event::success(Action::ServiceStop, Resource::None)).await.is_err() {
         tracing::warn!("the stop could not be recorded");
     }
     gateway.store.clone().close().await;
     served.map_err(|source| StartError::System { what: "listener".to_owned(), source })
+}
+
+/// Opens the device of `[hsm.target]` as the settings name it when keys are to move: it is written there while the
+/// gateway runs.
+fn target(config: &Path) -> Box<OpenTarget> {
+    let config = config.to_owned();
+    Box::new(move || {
+        let settings =
+            Settings::read(&config, &settings::environment()).map_err(|error| error.to_string())?;
+        assemble::target(&settings).map_err(|error| error.to_string())
+    })
 }
 
 /// No core file and no debugger of another user: a dump of this process would hold cards (P1).

@@ -1,6 +1,7 @@
 //! Every knob, read once into typed values: `pangate.toml`, then `PANGATE_SECTION__KEY` from the environment.
 //! Secrets are never inline: a setting names the file that holds one.
 
+mod device;
 mod keys;
 
 use secrecy::SecretString;
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokens::Realm;
 
+pub use device::{HsmAccess, HsmDevice, HsmProvider};
 pub use keys::SettingsError;
 
 /// The whole of `pangate.toml`. Relative paths are relative to the file's folder.
@@ -73,29 +75,6 @@ pub struct Server {
 pub struct Database {
     /// `sqlite:PATH`.
     pub url: String,
-}
-
-/// Which kind of HSM.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HsmProvider {
-    /// The software HSM, a process of its own. Not certified.
-    Simulator,
-}
-
-/// `[hsm]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HsmAccess {
-    /// `simulator`.
-    pub provider: HsmProvider,
-    /// The simulator's Unix socket.
-    pub socket: PathBuf,
-    /// File that holds the PIN, mode 0600.
-    pub pin_file: PathBuf,
-    /// Connections to the HSM.
-    #[serde(default = "defaults::hsm_workers")]
-    pub workers: usize,
 }
 
 /// `[companion]`
@@ -218,14 +197,13 @@ impl Settings {
         for path in [
             &mut self.server.tls_cert,
             &mut self.server.tls_key,
-            &mut self.hsm.socket,
-            &mut self.hsm.pin_file,
             &mut self.companion.ca,
             &mut self.companion.token_file,
             &mut self.policy.dir,
         ] {
             *path = folder.join(&*path);
         }
+        self.hsm.resolve(folder);
         self.log.file = self.log.file.take().map(|file| folder.join(file));
         if let Some(path) = self.store.url.strip_prefix("sqlite:") {
             self.store.url = format!("sqlite:{}", folder.join(path).display());
@@ -302,6 +280,20 @@ log = \"north\"
         let text = WHOLE.replace("[audit]", "[audits]");
         let message = read(&text).unwrap_err().to_string();
         assert!(message.contains("audits") && message.contains("audit"), "{message}");
+    }
+
+    #[test]
+    fn the_device_that_keys_move_to_is_a_section_of_its_own() {
+        let section = "[hsm.target]\nprovider = \"pkcs11\"\nmodule = \"/lib/m.so\"\ntoken_label = \"new\"\n\
+                       pin_file = \"new.pin\"\n[companion]";
+        let text = WHOLE.replace("[companion]", section);
+        let moving = BTreeMap::from([("PANGATE_HSM__TARGET__TOKEN_LABEL".to_owned(), "other".to_owned())]);
+        let settings = Settings::parse(&text, &moving).unwrap();
+        let target = settings.hsm.target.unwrap();
+        let HsmDevice::Pkcs11 { token_label, .. } = target.device else { panic!("{:?}", target.device) };
+        assert_eq!(token_label, "other");
+        let message = read(&text.replace("token_label", "token_lable")).unwrap_err().to_string();
+        assert!(message.contains("hsm.target.token_lable") && message.contains("`token_label`"), "{message}");
     }
 
     #[test]

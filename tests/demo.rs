@@ -80,7 +80,7 @@ fn every_step_of_the_journey_holds_and_no_file_keeps_the_card() {
 
     let steps: Vec<serde_json::Value> =
         told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(steps.len(), 7, "{told}");
+    assert_eq!(steps.len(), 8, "{told}");
     assert!(steps.iter().all(|step| step["held"] == true), "{told}");
 
     let variables = variables(&dir);

@@ -235,7 +235,7 @@ fn keys_of_the_hsm(state: &Path) -> (Needles, Vec<String>) {
     let state = home.load(&root).unwrap();
     let (mut needles, mut names) = (Needles::none(), Vec::new());
     for object in &state.objects {
-        let name = format!("key {:?}", object.kind);
+        let name = format!("key {:?}", object.facts.kind);
         needles.add(name.clone(), object.secret().to_vec());
         names.push(name.clone());
         needles.add(

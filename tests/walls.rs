@@ -87,6 +87,19 @@ fn only_the_store_names_the_database_driver() {
     }
 }
 
+/// A vendor's library is spoken to in one folder, behind the contract.
+#[test]
+fn only_the_provider_names_the_pkcs11_binding() {
+    for folder in ["src", "crates", "hsm-sim/src", "claims/src"] {
+        for file in rust_files(&root().join(folder)) {
+            let place = file.strip_prefix(root()).unwrap();
+            let allowed = place.starts_with("crates/hsm/src/pkcs11") || place.starts_with("crates/hsm/tests");
+            let text = std::fs::read_to_string(&file).unwrap();
+            assert!(allowed || !text.contains("cryptoki::"), "{} names the binding", place.display());
+        }
+    }
+}
+
 /// P6: the simulator's device and state are in the same crate as its client; the gateway names the client alone.
 #[test]
 fn p6_the_gateway_names_only_the_client_of_the_simulator() {
@@ -107,7 +120,7 @@ fn is_test_only(file: &Path) -> bool {
     std::fs::read_to_string(parent).is_ok_and(|text| text.contains(&format!("#[cfg(test)]\nmod {name};")))
 }
 
-/// The demonstration's own client stands on the portal's side; it reads answers, never a card.
+/// The command line's own client stands on the portal's side; it reads answers, never a card.
 #[test]
 fn bodies_are_gathered_in_one_place_of_the_gateway() {
     let mut places = Vec::new();
@@ -119,7 +132,7 @@ fn bodies_are_gathered_in_one_place_of_the_gateway() {
             }
         }
     }
-    let allowed = ["src/cli/demo/client.rs", "crates/vault/src/clear/intake.rs"];
+    let allowed = ["src/cli/client.rs", "crates/vault/src/clear/intake.rs"];
     assert_eq!(places, allowed.map(PathBuf::from));
 }
 

@@ -2,32 +2,33 @@
 //! came back. Kept out: keys, and any retry of a login.
 
 mod link;
+mod officer;
+mod verbs;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hsm::{
-    Context, DataKey, DeviceInfo, Health, Hsm, HsmError, InputFault, KeyFilter, KeyInfo, KeyRef, MAX_BATCH,
-    MAX_MESSAGE, MAX_RANDOM, SealedDataKey,
-};
+use hsm::{ErrorClass, Hsm, HsmError};
 use secrecy::SecretString;
 
+use crate::device::Command;
+pub use crate::device::{AccountInfo, AccountName, Act, PinState, Role};
+pub use crate::log::{Broken, SignedHead, Start, verify, verify_destruction, verify_head};
 use crate::protocol::codec::{Malformed, Reader};
-use crate::protocol::parts;
 use crate::protocol::request::Request;
 use link::{Link, LinkError};
 
-/// The most message bytes in one frame of a batch.
-const BATCH_BYTES: usize = 48 * 1024;
+/// How long a change to the device may take: it is written to disk before it is answered.
+const CHANGE_PATIENCE: Duration = Duration::from_secs(5);
 /// Code of [`HsmError::Internal`] for a reply that does not follow the protocol.
 const BAD_REPLY: u16 = 20;
 
 /// A session with the daemon, as an [`Hsm`].
 ///
-/// A call that finds the connection broken is tried once more on a new one: no call changes the device, so that
-/// is safe. A refused PIN is never tried again, by this client or by any made from the same [`SimClient::factory`],
+/// A call that finds the connection broken is tried once more on a new one, unless it changes the device: whether
+/// such a call took effect is then unknown, and it answers [`HsmError::Timeout`]. A refused PIN is never tried again, by this client or by any made from the same [`SimClient::factory`],
 /// because every try counts towards the lockout; make a new one with the right PIN.
 pub struct SimClient {
     way: Arc<Way>,
@@ -37,6 +38,7 @@ pub struct SimClient {
 /// What the clients of one factory share.
 struct Way {
     socket: PathBuf,
+    account: AccountName,
     pin: SecretString,
     refused: Refused,
     /// Held during a login, so that many workers with one wrong PIN spend one try and not one each.
@@ -45,10 +47,27 @@ struct Way {
 }
 
 impl SimClient {
-    /// A client of the daemon at `socket`. Nothing is sent before the first call, so the daemon need not run yet.
+    /// A client of the daemon at `socket`, as its operator. Nothing is sent before the first call, so the daemon need
+    /// not run yet.
     #[must_use]
     pub fn connect(socket: &Path, pin: SecretString) -> Self {
-        Self::on(Arc::new(Way::new(socket, pin)))
+        Self::login_as(socket, AccountName::operator(), pin)
+    }
+
+    /// A client as any account of the device: an officer who agrees to acts, an auditor who takes the log away.
+    #[must_use]
+    pub fn login_as(socket: &Path, account: AccountName, pin: SecretString) -> Self {
+        Self::on(Arc::new(Way::new(socket, account, pin)))
+    }
+
+    /// [`Self::login_as`] by the account's name as text.
+    ///
+    /// # Errors
+    /// [`HsmError::InvalidInput`] when no account can have that name.
+    pub fn officer(socket: &Path, name: &str, pin: SecretString) -> Result<Self, HsmError> {
+        let name = AccountName::new(name);
+        let name = name.map_err(|_| HsmError::InvalidInput(hsm::InputFault::Malformed))?;
+        Ok(Self::login_as(socket, name, pin))
     }
 
     /// Makes clients for [`hsm::HsmQueue::start`]: one session each, one memory of a refused PIN for all.
@@ -56,7 +75,7 @@ impl SimClient {
         socket: &Path,
         pin: SecretString,
     ) -> impl Fn() -> Result<Box<dyn Hsm>, HsmError> + Send + Sync + 'static {
-        let way = Arc::new(Way::new(socket, pin));
+        let way = Arc::new(Way::new(socket, AccountName::operator(), pin));
         move || Ok(Box::new(Self::on(Arc::clone(&way))))
     }
 
@@ -78,6 +97,9 @@ impl SimClient {
         request: &Request<'_>,
         read: impl Fn(&mut Reader<'_>) -> Result<T, Malformed>,
     ) -> Result<T, HsmError> {
+        let command = request.command();
+        let changes = changes(command);
+        let patience = if changes { CHANGE_PATIENCE } else { self.way.timeout };
         let mut slot = self.link.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fresh = false;
         loop {
@@ -85,10 +107,15 @@ impl SimClient {
                 Some(link) => link,
                 None => {
                     fresh = true;
-                    slot.insert(self.open(matches!(request, Request::Hello))?)
+                    slot.insert(self.open(command)?)
                 }
             };
-            match link.exchange(request, &read) {
+            if changes && !fresh && link.exchange(&Request::Hello, self.way.timeout, |_| Ok(())).is_err() {
+                // An idle connection that the daemon closed is found before anything is asked of it.
+                *slot = None;
+                continue;
+            }
+            match link.exchange(request, patience, &read) {
                 Ok(value) => return Ok(value),
                 // The daemon answered; the connection is as good as before.
                 Err(LinkError::Answered(error)) if error != HsmError::SessionLost => return Err(error),
@@ -98,6 +125,7 @@ impl SimClient {
                         LinkError::Refused(why) => return Err(why),
                         LinkError::TimedOut => return Err(HsmError::Timeout),
                         LinkError::BadReply => return Err(HsmError::Internal { code: BAD_REPLY }),
+                        LinkError::Broken if changes => return Err(HsmError::Timeout),
                         LinkError::Broken if fresh => return Err(HsmError::NeedsReinit),
                         LinkError::Answered(why) if fresh => return Err(why),
                         // An old connection to a daemon that has since restarted, or that closed it as idle.
@@ -108,23 +136,43 @@ impl SimClient {
         }
     }
 
-    fn open(&self, bare: bool) -> Result<Link, HsmError> {
+    fn open(&self, command: Command) -> Result<Link, HsmError> {
         let way = &self.way;
-        if bare {
+        if command == Command::Hello {
             return Link::open(&way.socket, way.timeout);
         }
         let _alone = way.door.lock().unwrap_or_else(PoisonError::into_inner);
         way.refused.check()?;
         let mut link = Link::open(&way.socket, way.timeout)?;
-        link.login(&way.pin).inspect_err(|&error| way.refused.note(error))?;
+        match link.login(&way.account, &way.pin).inspect_err(|&error| way.refused.note(error)) {
+            // A device that shut itself may have no accounts left, and still says how it is.
+            Err(error)
+                if error.class() == ErrorClass::Fatal
+                    && matches!(command, Command::Health | Command::Describe) => {}
+            other => other?,
+        }
         Ok(link)
     }
 }
 
+/// Does a command change the device, so that asking twice is not the same as asking once?
+fn changes(command: Command) -> bool {
+    matches!(
+        command,
+        Command::CreateKey
+            | Command::RotateKey
+            | Command::SetStatus
+            | Command::DestroyKey
+            | Command::Approve
+            | Command::ChangePin
+    )
+}
+
 impl Way {
-    fn new(socket: &Path, pin: SecretString) -> Self {
+    fn new(socket: &Path, account: AccountName, pin: SecretString) -> Self {
         Self {
             socket: socket.to_owned(),
+            account,
             pin,
             refused: Refused(AtomicU8::new(Refused::NOT)),
             door: Mutex::new(()),
@@ -156,120 +204,5 @@ impl Refused {
             }
             _ => {}
         }
-    }
-}
-
-impl Hsm for SimClient {
-    fn describe(&self) -> Result<DeviceInfo, HsmError> {
-        self.ask(&Request::Describe, parts::device)
-    }
-
-    fn health(&self) -> Result<Health, HsmError> {
-        self.ask(&Request::Health, parts::health)
-    }
-
-    fn random(&self, out: &mut [u8]) -> Result<(), HsmError> {
-        let len = u16::try_from(out.len()).ok().filter(|_| out.len() <= MAX_RANDOM);
-        let len = len.ok_or(HsmError::InvalidInput(InputFault::TooLong))?;
-        let out = std::cell::RefCell::new(out);
-        self.ask(&Request::Random { len }, |from| {
-            let bytes = from.bytes()?;
-            let mut out = out.borrow_mut();
-            if bytes.len() != out.len() {
-                return Err(Malformed);
-            }
-            out.copy_from_slice(bytes);
-            Ok(())
-        })
-    }
-
-    fn keys(&self, filter: &KeyFilter) -> Result<Vec<KeyInfo>, HsmError> {
-        self.ask(&Request::Keys { filter: filter.clone() }, |from| {
-            (0..from.u16()?).map(|_| parts::key_info(from)).collect()
-        })
-    }
-
-    fn new_data_key(&self, kek: &KeyRef, context: &Context) -> Result<(DataKey, SealedDataKey), HsmError> {
-        let request = Request::NewDataKey { kek: kek.clone(), context: context.clone() };
-        self.ask(&request, |from| Ok((data_key(from)?, parts::sealed(from)?)))
-    }
-
-    fn open_data_key(&self, sealed: &SealedDataKey, context: &Context) -> Result<DataKey, HsmError> {
-        self.ask(&Request::OpenDataKey { sealed: sealed.clone(), context: context.clone() }, data_key)
-    }
-
-    fn reseal_data_key(
-        &self,
-        sealed: &SealedDataKey,
-        from: &Context,
-        to_kek: &KeyRef,
-        to: &Context,
-    ) -> Result<SealedDataKey, HsmError> {
-        let request = Request::Reseal {
-            sealed: sealed.clone(),
-            from: from.clone(),
-            to_kek: to_kek.clone(),
-            to: to.clone(),
-        };
-        self.ask(&request, parts::sealed)
-    }
-
-    fn mac(&self, key: &KeyRef, message: &[u8]) -> Result<[u8; 32], HsmError> {
-        fits(message)?;
-        self.ask(&Request::Mac { key: key.clone(), message }, |from| from.array())
-    }
-
-    fn mac_many(&self, key: &KeyRef, messages: &[&[u8]]) -> Result<Vec<[u8; 32]>, HsmError> {
-        if messages.len() > MAX_BATCH {
-            return Err(HsmError::InvalidInput(InputFault::TooLong));
-        }
-        messages.iter().try_for_each(|message| fits(message))?;
-        let mut macs = Vec::with_capacity(messages.len());
-        let mut rest = messages;
-        loop {
-            let (batch, left) = rest.split_at_checked(frame_share(rest)).unwrap_or((rest, &[]));
-            let request = Request::MacMany { key: key.clone(), messages: batch.to_vec() };
-            macs.extend(self.ask(&request, |from| {
-                if usize::from(from.u16()?) != batch.len() {
-                    return Err(Malformed);
-                }
-                batch.iter().map(|_| from.array()).collect::<Result<Vec<[u8; 32]>, _>>()
-            })?);
-            rest = left;
-            if rest.is_empty() {
-                return Ok(macs);
-            }
-        }
-    }
-
-    fn sign(&self, key: &KeyRef, message: &[u8]) -> Result<[u8; 64], HsmError> {
-        fits(message)?;
-        self.ask(&Request::Sign { key: key.clone(), message }, |from| from.array())
-    }
-}
-
-/// How many of these messages go into one frame.
-fn frame_share(messages: &[&[u8]]) -> usize {
-    let mut bytes = 0_usize;
-    let fitting = messages.iter().take_while(|message| {
-        bytes = bytes.saturating_add(message.len() + 2);
-        bytes <= BATCH_BYTES
-    });
-    fitting.count()
-}
-
-fn data_key(from: &mut Reader<'_>) -> Result<DataKey, Malformed> {
-    let bytes = from.slice::<32>()?;
-    DataKey::fill_with(|out| {
-        out.copy_from_slice(bytes);
-        Ok(())
-    })
-}
-
-fn fits(message: &[u8]) -> Result<(), HsmError> {
-    match message.len() {
-        0 => Err(HsmError::InvalidInput(InputFault::Empty)),
-        1..=MAX_MESSAGE => Ok(()),
-        _ => Err(HsmError::InvalidInput(InputFault::TooLong)),
     }
 }

@@ -5,8 +5,11 @@
 //! A gateway uses [`client::SimClient`] and nothing else of this crate; [`device`] and [`state`] run in the
 //! daemon's process only, so that no key is ever in the address space of its user.
 
+pub mod ceremony;
 pub mod client;
 pub mod daemon;
 pub mod device;
+pub mod fault;
+pub mod log;
 mod protocol;
 pub mod state;

@@ -22,6 +22,17 @@ fn help_is_enough_to_work_from() {
     for word in ["init", "serve", "status", "--pin-file", "--realm test", "Exit codes", "no certified HSM"] {
         assert!(said(&help).contains(word), "{word}");
     }
+    // Every command says what it does and what each of its words means.
+    let commands = ["init", "ceremony", "serve", "status", "log", "unlock", "approve", "tamper", "fault"];
+    for command in commands {
+        assert!(said(&help).contains(&format!("  {command} ")), "{command} is not listed");
+        let own = run(&[command, "--help"]);
+        assert_eq!(own.status.code(), Some(0));
+        assert!(said(&own).len() > 400, "{command}: {}", said(&own));
+    }
+    for act in ["split", "verify", "accept-rollback"] {
+        assert_eq!(run(&["ceremony", act, "--help"]).status.code(), Some(0));
+    }
 }
 
 #[test]

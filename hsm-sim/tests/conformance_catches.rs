@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex};
 
 use hsm::conformance::{Report, TestKeys};
 use hsm::{
-    Capabilities, Capability, Context, DataKey, DeviceInfo, Health, Hsm, HsmError, KeyFilter, KeyInfo,
-    KeyLabel, KeyRef, KeyVersion, Realm, SealedDataKey,
+    Approval, Capabilities, Capability, Context, DataKey, DestructionRecord, DeviceInfo, DeviceLogPage,
+    Health, Hsm, HsmError, KeyFilter, KeyInfo, KeyLabel, KeyRef, KeySpec, KeyStatus, KeyVersion, Realm,
+    SealedDataKey,
 };
-use hsm_sim::device::{Device, primitives};
+use hsm_sim::device::{AccountName, Device, primitives};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
@@ -28,6 +29,17 @@ enum Fault {
     UnknownKeyDenied,
     AcceptsEmpty,
     ResealKeepsTheSeal,
+    // In the life of keys.
+    AnyApproval,
+    CreatedActive,
+    NoFence,
+    FenceStopsOpening,
+    StatusGoesBack,
+    SuspendedSeals,
+    DestroysInUse,
+    DestroyedStillOpens,
+    VersionsRepeat,
+    IgnoresAtLeast,
 }
 
 /// Every sealed key by its IV, with the context it was bound to.
@@ -54,6 +66,16 @@ fn every_planted_fault_is_found() {
         Fault::UnknownKeyDenied,
         Fault::AcceptsEmpty,
         Fault::ResealKeepsTheSeal,
+        Fault::AnyApproval,
+        Fault::CreatedActive,
+        Fault::NoFence,
+        Fault::FenceStopsOpening,
+        Fault::StatusGoesBack,
+        Fault::SuspendedSeals,
+        Fault::DestroysInUse,
+        Fault::DestroyedStillOpens,
+        Fault::VersionsRepeat,
+        Fault::IgnoresAtLeast,
     ];
     for fault in faults {
         let report = run(fault);
@@ -67,7 +89,7 @@ fn every_planted_fault_is_found() {
 fn what_a_device_does_not_declare_is_skipped_and_counted() {
     let report = run(Fault::NoSigning);
     assert!(report.holds(), "{:?}", report.failed);
-    assert_eq!(report.skipped.len(), 6);
+    assert_eq!(report.skipped.len(), 7);
     assert!(report.skipped.iter().all(|(_, missing)| *missing == Capability::SignEd25519));
     assert_eq!(report.total(), run(Fault::None).total());
 }
@@ -86,12 +108,30 @@ fn run(fault: Fault) -> Report {
         other_mac: first(KeyLabel::MAC_REQUEST),
         sign: first(KeyLabel::SIGN_AUDIT),
     };
-    hsm::conformance::run(&connect, &keys)
+    let approve = |act: &str| agreed(&inner, act);
+    hsm::conformance::run_all(&connect, &keys, &approve)
+}
+
+/// Two officers of the device agree.
+fn agreed(device: &Device, act: &str) -> Approval {
+    let [first, second] = ["first", "second"]
+        .map(|name| device.approve(&AccountName::new(name).unwrap(), act, 900).unwrap().into());
+    Approval::Tickets { first, second }
 }
 
 impl Faulty {
     fn has(&self, fault: Fault) -> bool {
         self.fault == fault
+    }
+
+    fn move_to(&self, key: &KeyRef, status: KeyStatus) -> Result<(), HsmError> {
+        let act = format!("status {key} {}", status.as_str());
+        self.inner.set_status(key, status, &agreed(&self.inner, &act))
+    }
+
+    fn status(&self, key: &KeyRef) -> Option<KeyStatus> {
+        let list = self.inner.keys(&KeyFilter::default()).unwrap();
+        list.into_iter().find(|info| info.key == *key).map(|info| info.status)
     }
 }
 
@@ -99,8 +139,8 @@ impl Hsm for Faulty {
     fn describe(&self) -> Result<DeviceInfo, HsmError> {
         let mut info = self.inner.describe()?;
         if self.has(Fault::NoSigning) {
-            info.capabilities =
-                Capabilities::of(&[Capability::SealGcm, Capability::MacHmacSha256, Capability::Random]);
+            let others = Capability::ALL.into_iter().filter(|one| *one != Capability::SignEd25519);
+            info.capabilities = Capabilities::of(&others.collect::<Vec<_>>());
         }
         Ok(info)
     }
@@ -146,6 +186,9 @@ impl Hsm for Faulty {
     }
 
     fn open_data_key(&self, sealed: &SealedDataKey, context: &Context) -> Result<DataKey, HsmError> {
+        if self.has(Fault::FenceStopsOpening) && self.status(&sealed.kek) == Some(KeyStatus::Deactivated) {
+            return Err(HsmError::KeyStatus { have: KeyStatus::Deactivated, need: KeyStatus::Active });
+        }
         let made = self.made.lock().unwrap();
         match made.get(&sealed.iv) {
             Some((_, bound)) if self.has(Fault::OpensUnderAnyContext) => {
@@ -193,5 +236,65 @@ impl Hsm for Faulty {
     fn sign(&self, key: &KeyRef, message: &[u8]) -> Result<[u8; 64], HsmError> {
         let signature = self.inner.sign(key, message)?;
         if self.has(Fault::SignsAnotherMessage) { self.inner.sign(key, b"another") } else { Ok(signature) }
+    }
+
+    fn create_key(&self, spec: &KeySpec, approval: &Approval) -> Result<KeyInfo, HsmError> {
+        let mut info = match self.inner.create_key(spec, approval) {
+            Err(HsmError::Denied) if self.has(Fault::AnyApproval) => {
+                self.inner.create_key(spec, &agreed(&self.inner, &format!("create {}", spec.label)))?
+            }
+            other => other?,
+        };
+        if self.has(Fault::CreatedActive) {
+            self.move_to(&info.key, KeyStatus::Active)?;
+            info.status = KeyStatus::Active;
+        }
+        if self.has(Fault::VersionsRepeat) {
+            info.key.version = KeyVersion::FIRST;
+        }
+        Ok(info)
+    }
+
+    fn rotate_key(&self, spec: &KeySpec, approval: &Approval) -> Result<KeyInfo, HsmError> {
+        let mut spec = spec.clone();
+        if self.has(Fault::IgnoresAtLeast) {
+            spec.at_least = KeyVersion::FIRST;
+        }
+        if self.has(Fault::NoFence) {
+            let mut info =
+                self.inner.create_key(&spec, &agreed(&self.inner, &format!("create {}", spec.label)))?;
+            self.move_to(&info.key, KeyStatus::Active)?;
+            info.status = KeyStatus::Active;
+            return Ok(info);
+        }
+        self.inner.rotate_key(&spec, approval)
+    }
+
+    fn set_status(&self, key: &KeyRef, status: KeyStatus, approval: &Approval) -> Result<(), HsmError> {
+        if self.has(Fault::SuspendedSeals) && status == KeyStatus::Suspended {
+            return Ok(());
+        }
+        match self.inner.set_status(key, status, approval) {
+            Err(HsmError::KeyStatus { .. }) if self.has(Fault::StatusGoesBack) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn destroy_key(&self, key: &KeyRef, approval: &Approval) -> Result<DestructionRecord, HsmError> {
+        if self.has(Fault::DestroyedStillOpens) && self.status(key) == Some(KeyStatus::Deactivated) {
+            return Ok(DestructionRecord {
+                key: key.clone(),
+                at: std::time::SystemTime::now(),
+                signature: vec![0; 64],
+            });
+        }
+        if self.has(Fault::DestroysInUse) && self.status(key) == Some(KeyStatus::Active) {
+            self.move_to(key, KeyStatus::Deactivated)?;
+        }
+        self.inner.destroy_key(key, approval)
+    }
+
+    fn drain_log(&self, after: u64, max: u16) -> Result<DeviceLogPage, HsmError> {
+        self.inner.drain_log(after, max)
     }
 }

@@ -1,23 +1,27 @@
 //! Promises about the real daemon process on its real socket: it conforms, it refuses who and what it should, it
 //! survives garbage, crowds and `kill -9`, and its client comes back by itself.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "test code; a failure must stop the test")]
+#![expect(clippy::unwrap_used, reason = "test code; a failure must stop the test")]
 
 mod daemon_process;
+mod wire;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use daemon_process::{Daemon, PIN, conformance_keys, mac_key};
+use daemon_process::{AUDITOR, Daemon, OFFICERS, PIN, conformance_keys, mac_key};
 use hsm::{Hsm, HsmError};
 use hsm_sim::client::SimClient;
 use secrecy::SecretString;
+use wire::{VERSION, exchange, frame, login_body};
 
 #[test]
 fn the_daemon_conforms() {
     let daemon = Daemon::fresh(&[]);
     let connect = || -> Result<Box<dyn Hsm>, HsmError> { Ok(Box::new(daemon.client())) };
-    let report = hsm::conformance::run(&connect, &conformance_keys());
+    let officers = OFFICERS.map(|name| daemon.person(name));
+    let approve = |act: &str| daemon_process::agreement(&officers, act);
+    let report = hsm::conformance::run_all(&connect, &conformance_keys(), &approve);
     println!(
         "conformance: {} passed, {} failed, {} skipped",
         report.passed.len(),
@@ -48,26 +52,15 @@ fn a_wrong_pin_is_refused_once_and_not_tried_again() {
 }
 
 #[test]
-fn a_session_without_login_gets_nothing() {
-    let daemon = Daemon::fresh(&[]);
-    for code in 3..=12_u8 {
-        let mut stream = UnixStream::connect(&daemon.socket).unwrap();
-        let reply = exchange(&mut stream, &frame(1, 7, code, &minimal_body(code)));
-        assert_eq!(reply[..2], [1, 0], "command {code}");
-        assert_eq!(reply[5], 1, "command {code} was answered with a result");
-    }
-}
-
-#[test]
 fn malformed_frames_are_answered_and_the_connection_is_closed() {
     let daemon = Daemon::fresh(&[]);
     let bad: [Vec<u8>; 6] = [
         vec![0xFF; 64],
         0_u32.to_be_bytes().to_vec(),
-        frame(2, 1, 1, &[]),
-        frame(1, 1, 1, &[0]),
-        frame(1, 1, 99, &[]),
-        frame(1, 1, 2, &[0, 200]),
+        frame(VERSION + 1, 1, 1, &[]),
+        frame(VERSION, 1, 1, &[0]),
+        frame(VERSION, 1, 99, &[]),
+        frame(VERSION, 1, 2, &[0, 200]),
     ];
     for bytes in bad {
         let mut stream = UnixStream::connect(&daemon.socket).unwrap();
@@ -105,6 +98,17 @@ fn sixty_four_connections_are_served_and_the_sixty_fifth_is_refused() {
 }
 
 #[test]
+fn an_operator_who_takes_every_place_does_not_keep_the_auditor_out() {
+    let daemon = Daemon::fresh(&["--max-connections", "6"]);
+    let mut sessions: Vec<_> = (0..4).map(|_| daemon.client()).collect();
+    sessions.iter().for_each(|client| assert!(client.mac(&mac_key(), b"m").is_ok()));
+    assert_eq!(daemon.client().mac(&mac_key(), b"m"), Err(HsmError::Overloaded));
+    assert!(daemon.person(AUDITOR).drain_log(0, 1).is_ok());
+    sessions.pop();
+    within(Duration::from_secs(2), || daemon.client().mac(&mac_key(), b"m").is_ok());
+}
+
+#[test]
 fn a_client_recovers_when_the_daemon_is_killed_and_started_again() {
     let mut daemon = Daemon::fresh(&[]);
     let client = daemon.client();
@@ -137,7 +141,7 @@ fn a_dripping_peer_is_cut_off_and_holds_nobody_up() {
     let daemon = Daemon::fresh(&[]);
     let mut drip = UnixStream::connect(&daemon.socket).unwrap();
     let begun = Instant::now();
-    let whole = frame(1, 1, 1, &[]);
+    let whole = frame(VERSION, 1, 1, &[]);
     let cut = loop {
         if drip.write_all(&whole[..1]).is_err() {
             break begun.elapsed();
@@ -197,32 +201,28 @@ fn whatever_is_sent_the_daemon_lives_and_serves() {
     let client = daemon.client();
     let expected = client.mac(&mac_key(), b"m").unwrap();
     let frames = proptest::collection::vec(
-        (0_u8..3, any::<u32>(), 0_u8..16, proptest::collection::vec(any::<u8>(), 0..200)),
+        (0_u8..4, any::<u32>(), 0_u8..30, proptest::collection::vec(any::<u8>(), 0..200)),
         1..6,
     );
     let mut runner = TestRunner::new(Config { cases: 200, failure_persistence: None, ..Config::default() });
     runner
-        .run(
-            &(frames, any::<bool>(), proptest::collection::vec(any::<u8>(), 0..64)),
-            |(frames, login, tail)| {
-                let mut stream = UnixStream::connect(&daemon.socket).unwrap();
-                if login {
-                    // A real session, so that the commands behind the PIN see the garbage too.
-                    let mut pin = vec![0, u8::try_from(PIN.len()).unwrap()];
-                    pin.extend_from_slice(PIN.as_bytes());
-                    exchange(&mut stream, &frame(1, 1, 2, &pin));
-                }
-                for (version, id, code, body) in &frames {
-                    // Never a login: random PINs would lock the device, which is another promise.
-                    let code = if *code == 2 { 3 } else { *code };
-                    let _ = stream.write_all(&frame(version.max(&1).to_owned(), *id, code, body));
-                }
-                let _ = stream.write_all(&tail);
-                drop(stream);
-                prop_assert_eq!(client.mac(&mac_key(), b"m"), Ok(expected));
-                Ok(())
-            },
-        )
+        .run(&(frames, 0_usize..4, proptest::collection::vec(any::<u8>(), 0..64)), |(frames, who, tail)| {
+            let mut stream = UnixStream::connect(&daemon.socket).unwrap();
+            // A real session of every role, so that the commands behind the PIN see the garbage too.
+            let people = [("operator", PIN), ("ada", "ada-pin"), ("audrey", "audrey-pin")];
+            if let Some((name, pin)) = people.get(who) {
+                exchange(&mut stream, &frame(VERSION, 1, 2, &login_body(name, pin)));
+            }
+            for (version, id, code, body) in &frames {
+                // Never a PIN: random ones would lock the device, which is another promise.
+                let code = if [2, 21].contains(code) { 3 } else { *code };
+                let _ = stream.write_all(&frame(version.max(&VERSION).to_owned(), *id, code, body));
+            }
+            let _ = stream.write_all(&tail);
+            drop(stream);
+            prop_assert_eq!(client.mac(&mac_key(), b"m"), Ok(expected));
+            Ok(())
+        })
         .unwrap();
 }
 
@@ -231,44 +231,5 @@ fn within(limit: Duration, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(begun.elapsed() < limit, "not within {limit:?}");
         std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-fn frame(version: u8, id: u32, code: u8, body: &[u8]) -> Vec<u8> {
-    let mut out = u32::try_from(6 + body.len()).unwrap().to_be_bytes().to_vec();
-    out.push(version);
-    out.extend_from_slice(&id.to_be_bytes());
-    out.push(code);
-    out.extend_from_slice(body);
-    out
-}
-
-/// Sends a frame and reads one reply, without its length.
-fn exchange(stream: &mut UnixStream, frame: &[u8]) -> Vec<u8> {
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    stream.write_all(frame).unwrap();
-    let mut len = [0; 4];
-    stream.read_exact(&mut len).unwrap();
-    let mut reply = vec![0; usize::try_from(u32::from_be_bytes(len)).unwrap()];
-    stream.read_exact(&mut reply).unwrap();
-    reply
-}
-
-/// The shortest body that decodes for each command, so that only the missing login can be why it is refused.
-fn minimal_body(code: u8) -> Vec<u8> {
-    let key = [&[0, 1, b'k', 0, 0, 0, 1][..]].concat();
-    let context = [&[2, 1][..], &key, &[0; 16], &[0, 1, b't', 0, 1, b'c'], &[0, 0, 0, 1]].concat();
-    let mut sealed = vec![0, 68, 1, 1, 1, b'k', 0, 0, 0, 1];
-    sealed.extend_from_slice(&[9; 60]);
-    match code {
-        3 | 4 => Vec::new(),
-        5 => vec![0, 1],
-        6 => vec![0, 0, 0],
-        7 => [key, context].concat(),
-        8 => [sealed, context].concat(),
-        9 => [sealed, context.clone(), key, context].concat(),
-        10 | 12 => [&key[..], &[0, 1, b'm']].concat(),
-        11 => [&key[..], &[0, 1, 0, 1, b'm']].concat(),
-        _ => panic!("no such command"),
     }
 }

@@ -182,6 +182,15 @@ fn no_key_is_in_this_process_after_it_used_every_key() {
     let report =
         hsm::conformance::run(&|| Ok(Box::new(daemon.client())), &daemon_process::conformance_keys());
     assert!(report.holds());
+    let spec = hsm::KeySpec {
+        label: KeyLabel::KEK_CARD,
+        kind: hsm::KeyKind::Kek256,
+        at_least: hsm::KeyVersion::FIRST,
+    };
+    client.rotate_key(&spec, &daemon.agreed("rotate kek/card")).unwrap();
+    let auditor = daemon.person(daemon_process::AUDITOR);
+    auditor.drain_log(0, u16::MAX).unwrap();
+    auditor.log_head().unwrap();
     drop(client);
     // Searched from another process's point of view: `status` prints all that the protocol tells about keys.
     let output =
@@ -194,12 +203,15 @@ fn no_key_is_in_this_process_after_it_used_every_key() {
     let state = load(&daemon.state).unwrap();
     let canary = Box::new(*b"a canary that the search must find 0xC0FFEE");
     assert!(found(&own_memory(), &canary[..]), "the search finds nothing at all");
+    for secret in [&state.secrets.tickets, &state.secrets.identity] {
+        assert!(!found(&memory, secret.expose()), "a secret of the device is in the client's memory");
+    }
     for object in &state.objects {
-        assert!(!found(&memory, object.secret()), "{} is in the client's memory", object.key);
+        assert!(!found(&memory, object.secret()), "{} is in the client's memory", object.facts.key);
         let hex: String = object.secret().iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(!text.contains(&hex));
     }
-    assert!(state.objects.iter().any(|object| object.key.label == KeyLabel::KEK_CARD));
+    assert!(state.objects.iter().any(|object| object.facts.key.label == KeyLabel::KEK_CARD));
 }
 
 /// Every writable page of this process.

@@ -21,7 +21,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use store::{StoreError, Work};
 use tokens::{Currency, Money, Tenant, Token};
-use vault::{Facts, Head, Scrubbed, Settled, SettledMessage, SweptAnswer};
+use vault::{Declared, Facts, Head, Scrubbed, Settled, SettledMessage, SweptAnswer};
 
 /// Swaps, forwards and answers.
 pub async fn forward(
@@ -38,7 +38,10 @@ pub async fn forward(
     let intake = gateway.vault.intake(&parts.headers, body).await.map_err(|e| refuse(vault_problem(&e)))?;
     let claimant =
         Claimant { tenant: permit.tenant().clone(), principal: permit.caller().principal().clone() };
-    let claim = claim(gateway, context, &claimant, route.name.as_str(), &intake).await.map_err(refuse)?;
+    let claim =
+        claim(gateway, context, &claimant, route.name.as_str(), &intake, Declared::Route(&route.shape))
+            .await
+            .map_err(refuse)?;
     let _working = claim.as_ref().map(|claim| gateway.running.enter(claim)).transpose().map_err(refuse)?;
     ensure_data_key(gateway, context, permit.tenant()).await.map_err(refuse)?;
 

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokens::{MaskedCard, Token};
 use vault::shelf::Metadata;
-use vault::{CardsShape, Intake, Settled};
+use vault::{CardsShape, Declared, Intake, Settled};
 
 /// A token as the contract shows it.
 #[derive(Serialize)]
@@ -106,7 +106,9 @@ pub async fn create(
     };
 
     let intake = gateway.vault.intake(headers, body).await.map_err(|e| refuse(vault_problem(&e)))?;
-    let claim = claim(gateway, context, &permit_parts(&permit), endpoint, &intake).await.map_err(refuse)?;
+    let claim = claim(gateway, context, &permit_parts(&permit), endpoint, &intake, Declared::Cards(shape))
+        .await
+        .map_err(refuse)?;
     let _working = claim.as_ref().map(|claim| gateway.running.enter(claim)).transpose().map_err(refuse)?;
     ensure_data_key(gateway, context, &tenant).await.map_err(refuse)?;
     let draft =
@@ -201,15 +203,17 @@ pub(super) async fn claim(
     claimant: &Claimant,
     endpoint: &str,
     intake: &Intake,
+    declared: Declared<'_>,
 ) -> Result<Option<Claim>, Problem> {
     let Some(key) = context.idempotency_key.clone() else { return Ok(None) };
-    let request_mac = gateway.vault.request_mac(endpoint, intake).await.map_err(|e| vault_problem(&e))?;
+    let request_macs =
+        gateway.vault.request_macs(endpoint, intake, declared).await.map_err(|e| vault_problem(&e))?;
     Ok(Some(Claim {
         tenant: claimant.tenant.clone(),
         principal: claimant.principal.clone(),
         endpoint: endpoint.to_owned(),
         key,
-        request_mac,
+        request_macs,
         owner: gateway.owner.clone(),
     }))
 }

@@ -134,6 +134,34 @@ codes! {
     /// Stored outcome unknown; ask again with the same key.
     InDoubt = SERVICE_UNAVAILABLE "outcome_in_doubt" "The processor's answer is not known yet";
 
+    // ── keys ──
+    /// No such key or version.
+    UnknownKey = NOT_FOUND "unknown_key" "There is no such key";
+    /// Nothing of that tenant.
+    UnknownTenant = NOT_FOUND "unknown_tenant" "There is nothing of this tenant";
+    /// No such approval.
+    UnknownApproval = NOT_FOUND "unknown_approval" "There is no such approval";
+    /// No such job.
+    UnknownJob = NOT_FOUND "unknown_job" "There is no such job";
+    /// Used, rejected or expired.
+    ApprovalState = CONFLICT "approval_state" "The approval is not open any more";
+    /// The approver named another act.
+    ApprovalActMismatch = CONFLICT "approval_act_mismatch" "The approval is for another act";
+    /// The device asks its officers.
+    DeviceTicketRequired = UNPROCESSABLE_ENTITY "device_ticket_required" "The device asks for its officers' tickets";
+    /// The device said no.
+    DeviceRefused = CONFLICT "device_refused" "The device refused the act";
+    /// The key is at another stage of its life.
+    KeyState = CONFLICT "key_state" "The key is not in a state that allows this";
+    /// Rows still depend on it.
+    KeyStillNeeded = CONFLICT "key_still_needed" "The key is still needed";
+    /// Work that excludes this one goes on.
+    JobExcluded = CONFLICT "job_excluded" "Other work on keys has to end first";
+    /// The job is in another state.
+    JobState = CONFLICT "job_state" "The job is not in a state that allows this";
+    /// `[hsm.target]` is missing or wrong.
+    NoTargetDevice = CONFLICT "no_target_device" "The settings name no device to move to";
+
     // ── idempotency ──
     /// A key that is required.
     IdempotencyKeyRequired = BAD_REQUEST "idempotency_key_required" "This request needs an Idempotency-Key";

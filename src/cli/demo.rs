@@ -2,11 +2,11 @@
 //! order of things; the rooms below make the folder, start and stop the processes, and play the journey.
 
 mod attached;
-mod client;
 mod folder;
 mod ground;
 mod journey;
 mod process;
+mod rotation;
 mod table;
 mod vkey;
 mod witness;
@@ -26,7 +26,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 const EXPLAINED: &str = "\
 Starts hsm-sim, the gateway and the companion as three real processes on loopback, with fresh certificates, keys and
 credentials, and plays the journey of a card: a portal pays a statement by card, staff refunds a part of it, an auditor
-lists the keys, reads the log and verifies it, and in the end every file that the processes wrote is searched for card
+lists the keys and rotates two of them with an administrator, reads the log and verifies it, and in the end every file that the processes wrote is searched for card
 numbers. Then the demo keeps serving until it is interrupted. DIR/demo.env holds what is needed to go on by hand, as
 KEY=value for a shell.
 

@@ -1,5 +1,7 @@
 //! `pangate init`: a folder with everything that `pangate serve` needs, and the first credential, shown once.
 
+mod device;
+
 use super::setup::{self, Authority};
 use super::{Format, fail, say};
 use crate::caller::Role;
@@ -10,7 +12,7 @@ use audit::LogName;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use store::Store;
 use tokens::{Principal, Realm, Tenant};
@@ -39,6 +41,8 @@ pub struct Arguments {
     /// The companion's address.
     #[arg(long, default_value = "https://127.0.0.1:8444")]
     companion: String,
+    #[command(flatten)]
+    device: device::DeviceArguments,
 }
 
 /// Makes the folder.
@@ -59,10 +63,20 @@ fn report(arguments: &Arguments, format: Format, key: &SecretString) {
             "key": key.expose_secret(), "config": arguments.dir.join("pangate.toml") })
         .to_string()),
         Format::Text => {
-            say(&format!("made {dir}: pangate.toml, policy/, tls/, hsm/ and the database"));
+            let simulator = arguments.device.is_simulator();
+            let hsm = if simulator { "hsm/ and " } else { "" };
+            say(&format!("made {dir}: pangate.toml, policy/, tls/, {hsm}the database"));
             say(&format!("administrator's API key (shown once): {}", key.expose_secret()));
+            if simulator {
+                say(&format!(
+                    "give {dir}/first-officer.pin and second-officer.pin to two people and remove them here: only \
+                     together do they change keys"
+                ));
+            }
             say("next:");
-            say(&format!("  hsm-sim serve --state {dir}/hsm --socket {dir}/hsm.sock &"));
+            if simulator {
+                say(&format!("  hsm-sim serve --state {dir}/hsm --socket {dir}/hsm.sock &"));
+            }
             say(&format!(
                 "  pangate user add portal --role portal --tenant {} --config {dir}/pangate.toml",
                 arguments.tenant
@@ -84,8 +98,8 @@ async fn make(arguments: &Arguments) -> Result<SecretString, String> {
         return Err(format!("{} is not empty; name a new folder with --dir", dir.display()));
     }
     files(arguments).map_err(|e| text(&e))?;
-    hsm(dir)?;
     let settings = Settings::read(&dir.join("pangate.toml"), &Default::default()).map_err(|e| text(&e))?;
+    arguments.device.make_keys(dir, &settings).await?;
     let store = Store::open(&settings.store.url, store::Settings::default()).await.map_err(|e| text(&e))?;
     let recorder = Recorder::new(LogName::parse(&settings.audit.log).map_err(|e| text(&e))?);
     let grant = Grant { role: Role::Admin, principal, tenant: Some(tenant) };
@@ -102,39 +116,22 @@ fn files(arguments: &Arguments) -> std::io::Result<()> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
     names.extend(arguments.hosts.iter().cloned());
     Authority::create(&dir.join("tls"))?.server("gateway", &names)?;
-    setup::write_secret(&dir.join("hsm.pin"), &setup::random_secret()?)?;
+    arguments.device.write_secrets(dir)?;
     setup::write_secret(&dir.join("companion.token"), &setup::random_secret()?)?;
     setup::write_public(&dir.join("policy/routes.toml"), setup::ROUTES)?;
-    setup::write_public(&dir.join("pangate.toml"), &settings_text(arguments))
+    setup::write_public(&dir.join("policy/keys.toml"), setup::KEYS)?;
+    setup::write_public(&dir.join("pangate.toml"), &settings_text(arguments, &arguments.device.section()?))
 }
 
 /// The settings file that `serve` reads.
-fn settings_text(arguments: &Arguments) -> String {
+fn settings_text(arguments: &Arguments, hsm: &str) -> String {
     format!(
         "# Every value can be overridden by PANGATE_SECTION__KEY; paths are relative to this file.\n\
          [server]\nlisten = \"{}\"\nops_listen = \"{}\"\ntls_cert = \"tls/gateway.pem\"\ntls_key = \"tls/gateway.key\"\n\
-         realm = \"test\"\n\n[store]\nurl = \"sqlite:pangate.db\"\n\n[hsm]\nprovider = \"simulator\"\n\
-         socket = \"hsm.sock\"\npin_file = \"hsm.pin\"\n\n[companion]\nurl = \"{}\"\nca = \"tls/ca.pem\"\n\
+         realm = \"test\"\n\n[store]\nurl = \"sqlite:pangate.db\"\n\n{hsm}\n\
+         [companion]\nurl = \"{}\"\nca = \"tls/ca.pem\"\n\
          token_file = \"companion.token\"\n\n[processor]\nkind = \"sandbox\"\n\n[policy]\ndir = \"policy\"\n\n\
          [audit]\nlog = \"pangate\"\n\n[log]\nlevel = \"info\"\n",
         arguments.listen, arguments.ops_listen, arguments.companion
     )
-}
-
-/// The simulator's own program makes its keys; they never pass through here.
-fn hsm(dir: &Path) -> Result<(), String> {
-    let program = setup::sibling("hsm-sim").map_err(|e| e.to_string())?;
-    let output = std::process::Command::new(program)
-        .arg("init")
-        .arg("--state")
-        .arg(dir.join("hsm"))
-        .arg("--pin-file")
-        .arg(dir.join("hsm.pin"))
-        .args(["--realm", "test"])
-        .output()
-        .map_err(|e| e.to_string())?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(format!("hsm-sim init failed: {}", String::from_utf8_lossy(&output.stderr).trim()))
 }

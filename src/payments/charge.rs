@@ -157,7 +157,7 @@ impl Payments {
     ) -> Result<Charged, PaymentError> {
         let (tenant, token) = (charge.tenant.clone(), charge.token.clone());
         let charged = self.desk.book(origin, charge, outcome).await?;
-        self.vault.forget_cvc(&tenant, &token);
+        self.vault.forget_used_cvc(&tenant, &token);
         Ok(charged)
     }
 

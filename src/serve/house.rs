@@ -2,10 +2,12 @@
 
 use crate::gateway::Gateway;
 use crate::idempotency;
+use crate::keys::{DeviceLogState, Overdue};
 use crate::metrics::StoreActivity;
-use crate::ops::PartState;
+use crate::ops::{PartState, Warning};
 use crate::record::{Event, Origin, now_us};
 use audit::{Action, Actor, ActorRole, Resource, Source};
+use hsm::KeyLabel;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,10 @@ const WATCH_EVERY: Duration = Duration::from_secs(2);
 const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 /// How often old idempotency answers are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
+/// How often it is looked whether keys are overdue, approvals are over, or something was left on an old key.
+const KEYS_EVERY: Duration = Duration::from_secs(15);
+/// How often the HSM's own log is taken: a full one stops the HSM.
+const DEVICE_LOG_EVERY: Duration = Duration::from_secs(1);
 /// Keys are honoured for a day.
 const KEY_LIFETIME_US: i64 = 24 * 3600 * 1_000_000;
 
@@ -35,6 +41,79 @@ pub(super) async fn parts(gateway: &Gateway) -> Vec<PartState> {
         gateway.metrics.part(state.part, state.ok);
     }
     parts
+}
+
+/// What somebody should look at: overdue keys, and data keys in memory that stand in for an HSM that is away.
+pub(super) fn warnings(gateway: &Gateway) -> Vec<Warning> {
+    let overdue = gateway.keys.overdue().into_iter().map(|key| match key {
+        Overdue::Hsm { name, .. } => {
+            Warning { code: "key_overdue", subject: name, detail: "rotate it: pangate keys rotate" }
+        }
+        Overdue::Data { tenant } => Warning {
+            code: "data_key_overdue",
+            subject: tenant.as_str().to_owned(),
+            detail: "rotate the tenant's data key, or let the policy do it: policy/keys.toml",
+        },
+    });
+    let log = match gateway.keys.device_log() {
+        DeviceLogState::Kept => None,
+        DeviceLogState::FullForAuditor => Some(Warning {
+            code: "device_log_full",
+            subject: "hsm".to_owned(),
+            detail: "the HSM stands still until its auditor takes its log: hsm-sim log",
+        }),
+        DeviceLogState::Broken => Some(Warning {
+            code: "device_log_broken",
+            subject: "hsm".to_owned(),
+            detail: "the HSM's log does not follow what was taken before; treat it as tampering",
+        }),
+    };
+    let grace = gateway.vault.cache_state().grace_since_us.map(|_| Warning {
+        code: "hsm_grace",
+        subject: "data_keys".to_owned(),
+        detail: "the HSM is away: cards of keys in memory still open, until their time is over; nothing new is sealed",
+    });
+    overdue.chain(log).chain(grace).collect()
+}
+
+/// Looks after the keys, and shows in the metrics how they are.
+async fn look_after_keys(gateway: &Gateway) {
+    match gateway.keys.look_after().await {
+        Ok(inventory) => {
+            for key in [KeyLabel::KEK_CARD, KeyLabel::MAC_PAN, KeyLabel::MAC_REQUEST, KeyLabel::SIGN_AUDIT] {
+                let name = gateway_word(&key);
+                let lines = || inventory.data.iter().filter(|line| line.name == key.as_str());
+                let used = lines().filter(|line| line.status == "active" && line.due != Some("superseded"));
+                let age = used.map(|line| line.age_days).max().unwrap_or(0);
+                gateway.metrics.key(name, age, count(lines().filter(|line| line.overdue).count()));
+            }
+            let active = || inventory.data_keys.iter().filter(|line| line.status == "active");
+            let age = active().map(|line| line.age_days).max().unwrap_or(0);
+            gateway.metrics.key("data_key", age, count(active().filter(|line| line.overdue).count()));
+        }
+        Err(error) => tracing::warn!(error = %error, "the keys could not be looked after"),
+    }
+}
+
+/// A label of ours as the metrics take it.
+fn gateway_word(label: &KeyLabel) -> &'static str {
+    match label.as_str() {
+        "kek/card" => "kek/card",
+        "mac/pan" => "mac/pan",
+        "mac/request" => "mac/request",
+        _ => "sign/audit",
+    }
+}
+
+fn count(number: usize) -> u64 {
+    u64::try_from(number).unwrap_or(u64::MAX)
+}
+
+fn show_cache(gateway: &Gateway) {
+    let state = gateway.vault.cache_state();
+    let grace = state.grace_since_us.map(|since| now_us().saturating_sub(since)).unwrap_or(0);
+    let grace = Duration::from_micros(u64::try_from(grace).unwrap_or(0));
+    gateway.metrics.data_key_cache(count(state.entries), state.hits, state.misses, state.purges, grace);
 }
 
 /// The store's counters as the metrics show them.
@@ -75,11 +154,22 @@ pub(super) async fn keep(gateway: Arc<Gateway>, stop: CancellationToken) {
     let mut watch = tokio::time::interval(WATCH_EVERY);
     let mut resolve = tokio::time::interval(RESOLVE_EVERY);
     let mut forget = tokio::time::interval(FORGET_EVERY);
+    let mut keys = tokio::time::interval(KEYS_EVERY);
+    let mut device_log = tokio::time::interval(DEVICE_LOG_EVERY);
     let mut seen = BTreeMap::new();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = watch.tick() => look(&gateway, &mut seen).await,
+            _ = watch.tick() => {
+                look(&gateway, &mut seen).await;
+                show_cache(&gateway);
+            }
+            _ = device_log.tick() => {
+                if let Err(error) = gateway.keys.take_device_log().await {
+                    tracing::debug!(error = %error, "the HSM's log could not be taken yet");
+                }
+            }
+            _ = keys.tick() => look_after_keys(&gateway).await,
             _ = resolve.tick() => {
                 if let Err(error) = gateway.payments.resolve_in_doubt().await {
                     tracing::warn!(error = %error, "outcomes in doubt could not be resolved yet");

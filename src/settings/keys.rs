@@ -20,7 +20,8 @@ const KNOWN: &[(&str, &[&str])] = &[
         ],
     ),
     ("store", &["url"]),
-    ("hsm", &["provider", "socket", "pin_file", "workers"]),
+    ("hsm", &["provider", "socket", "module", "token_label", "pin_file", "workers", "target"]),
+    ("hsm.target", &["provider", "socket", "module", "token_label", "pin_file", "workers"]),
     ("companion", &["url", "ca", "token_file"]),
     ("processor", &["kind"]),
     ("policy", &["dir"]),
@@ -117,35 +118,40 @@ fn line_at(text: &str, span: Option<std::ops::Range<usize>>) -> usize {
 /// Every section and key must be known.
 pub(super) fn check(text: &str, table: &toml::Table) -> Result<(), SettingsError> {
     for (section, value) in table {
-        let Some((_, keys)) = KNOWN.iter().find(|(name, _)| name == section) else {
-            let nearest = nearest(section, KNOWN.iter().map(|(name, _)| *name));
-            return Err(SettingsError::UnknownKey {
-                place: place(line_of(text, None, section)),
-                key: section.clone(),
-                nearest,
-            });
-        };
-        for key in value.as_table().into_iter().flat_map(|t| t.keys()) {
-            if !keys.contains(&key.as_str()) {
-                let place = place(line_of(text, Some(section), key));
-                let (key, nearest) = (format!("{section}.{key}"), nearest(key, keys.iter().copied()));
-                return Err(SettingsError::UnknownKey { place, key, nearest });
-            }
+        check_section(text, section, value)?;
+    }
+    Ok(())
+}
+
+fn check_section(text: &str, section: &str, value: &toml::Value) -> Result<(), SettingsError> {
+    let Some((_, keys)) = KNOWN.iter().find(|(name, _)| *name == section) else {
+        let nearest = nearest(section, KNOWN.iter().map(|(name, _)| *name));
+        let place = place(line_of(text, None, section));
+        return Err(SettingsError::UnknownKey { place, key: section.to_owned(), nearest });
+    };
+    for (key, value) in value.as_table().into_iter().flatten() {
+        if !keys.contains(&key.as_str()) {
+            let place = place(line_of(text, Some(section), key));
+            let (key, nearest) = (format!("{section}.{key}"), nearest(key, keys.iter().copied()));
+            return Err(SettingsError::UnknownKey { place, key, nearest });
+        }
+        if value.is_table() {
+            check_section(text, &format!("{section}.{key}"), value)?;
         }
     }
     Ok(())
 }
 
-/// `PANGATE_SECTION__KEY=value` replaces `section.key`. Other variables that start alike are not ours.
+/// `PANGATE_SECTION__KEY=value` replaces `section.key`, and `PANGATE_HSM__TARGET__KEY` one of `[hsm.target]`. Other variables that start alike are not ours.
 pub(super) fn lay_over(
     table: &mut toml::Table,
     environment: &BTreeMap<String, String>,
 ) -> Result<(), SettingsError> {
     for (name, value) in environment {
-        let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once("__")) else {
+        let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.rsplit_once("__")) else {
             continue;
         };
-        let (section, key) = (section.to_lowercase(), key.to_lowercase());
+        let (section, key) = (section.to_lowercase().replace("__", "."), key.to_lowercase());
         let known = KNOWN.iter().find(|(known, _)| *known == section);
         let Some((_, keys)) = known.filter(|(_, keys)| keys.contains(&key.as_str())) else {
             let all = KNOWN.iter().flat_map(|(s, keys)| keys.iter().map(move |k| format!("{s}.{k}")));
@@ -160,9 +166,13 @@ pub(super) fn lay_over(
             Ok(number) => toml::Value::Integer(number),
             Err(_) => toml::Value::String(value.clone()),
         };
-        let section = table.entry(section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        if let Some(section) = section.as_table_mut() {
-            section.insert(key, value);
+        let mut place = Some(&mut *table);
+        for name in section.split('.') {
+            let entry = place.map(|table| table.entry(name).or_insert_with(|| toml::Table::new().into()));
+            place = entry.and_then(toml::Value::as_table_mut);
+        }
+        if let Some(place) = place {
+            place.insert(key, value);
         }
     }
     Ok(())

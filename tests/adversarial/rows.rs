@@ -239,7 +239,9 @@ impl Row {
         if self.hostile().is_some() {
             return vec![];
         }
-        let members = self.content.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap();
+        let members = self.content.trim().strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+        let list = || format!("\"list\":{}", self.content);
+        let members = members.map_or_else(list, str::to_owned);
         let own = format!("{},{members}}}", open_payment(system)).into_bytes();
         let mut messages = vec![self.message("in its own field", PAID, JSON, own)];
         // In free text a filled-up number is found; the row speaks of other fields.

@@ -17,6 +17,7 @@
 pub mod cards;
 pub mod database;
 pub mod disk;
+pub mod keys;
 pub mod memory;
 pub mod needles;
 pub mod process;
@@ -62,6 +63,10 @@ pub struct System {
     pub account: String,
     /// The seeded open statement.
     pub statement: String,
+    /// More variables for the gateway, from its next start on.
+    pub environment: Vec<(&'static str, String)>,
+    /// Entries that fit into the HSM's own log.
+    device_log: u16,
     hsm: Option<Process>,
     gateway: Option<Process>,
     companion: Option<Process>,
@@ -95,6 +100,14 @@ impl System {
         (disk, system)
     }
 
+    /// The same, with an HSM whose own log has room for so many entries.
+    pub async fn start_with_device_log(entries: u16) -> System {
+        let mut system = System::bare();
+        system.device_log = entries;
+        system.rise(|_| {}).await;
+        system
+    }
+
     fn bare() -> System {
         let ports @ [port, ops_port, claims_port] = [free_port(), free_port(), free_port()];
         System {
@@ -108,6 +121,8 @@ impl System {
             statement: String::new(),
             dir: tempfile::tempdir().unwrap(),
             sockets: tempfile::tempdir().unwrap(),
+            environment: Vec::new(),
+            device_log: 1024,
             hsm: None,
             gateway: None,
             companion: None,
@@ -145,7 +160,8 @@ impl System {
         authority.server("gateway", &names).unwrap();
         authority.server("claims", &names).unwrap();
         setup::write_public(&self.path("policy/routes.toml"), setup::ROUTES).unwrap();
-        for secret in ["hsm.pin", "companion.token", "reader.token"] {
+        setup::write_public(&self.path("policy/keys.toml"), setup::KEYS).unwrap();
+        for secret in ["hsm.pin", "ada.pin", "otto.pin", "companion.token", "reader.token"] {
             setup::write_secret(&self.path(secret), &setup::random_secret().unwrap()).unwrap();
         }
         let socket = self.socket();
@@ -169,10 +185,13 @@ impl System {
             self.dir.path().display()
         );
         setup::write_public(&self.path("claims.toml"), &companion).unwrap();
-        process::run(
-            "hsm-sim",
-            &["init", "--state", &self.text("hsm"), "--pin-file", &self.text("hsm.pin"), "--realm", "test"],
-        );
+        let (state, pin) = (self.text("hsm"), self.text("hsm.pin"));
+        let officers = ["ada", "otto"].map(|name| format!("{name}={}", self.text(&format!("{name}.pin"))));
+        let [ada, otto] = officers.each_ref();
+        let arguments = ["init", "--state", &state, "--pin-file", &pin, "--realm", "test"];
+        let entries = self.device_log.to_string();
+        let more = ["--officer", ada, "--officer", otto, "--log-entries", &entries];
+        process::run("hsm-sim", &[&arguments[..], &more].concat());
     }
 
     async fn issue_keys(&mut self) {
@@ -232,8 +251,9 @@ impl System {
     /// Starts the gateway and waits for its readiness line.
     pub fn start_gateway(&mut self) {
         let config = self.text("pangate.toml");
-        self.gateway =
-            Some(Process::start("pangate", &["serve", "--config", &config], &self.path("logs/pangate.log")));
+        let arguments = ["serve", "--config", &config];
+        let log = self.path("logs/pangate.log");
+        self.gateway = Some(Process::start_in("pangate", &arguments, &log, &self.environment));
     }
 
     /// Starts the companion and waits for its readiness line.

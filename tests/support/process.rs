@@ -41,9 +41,20 @@ pub fn kill_9_by_id(id: u32) {
 impl Process {
     /// Starts a program and waits for the line that says that it is ready. Its log goes to `log`.
     pub fn start(name: &'static str, arguments: &[&str], log: &Path) -> Process {
+        Process::start_in(name, arguments, log, &[])
+    }
+
+    /// The same, with more variables in its environment.
+    pub fn start_in(
+        name: &'static str,
+        arguments: &[&str],
+        log: &Path,
+        environment: &[(&str, String)],
+    ) -> Process {
         let log_file = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("log opens");
         let mut child = Command::new(program(name))
             .args(arguments)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log_file)

@@ -58,6 +58,15 @@ pub enum Resource {
         /// The key's version.
         version: u32,
     },
+    /// A version of an HSM key that is gone, with what proves it.
+    DestroyedKey {
+        /// The key's label.
+        label: KeyName,
+        /// The key's version.
+        version: u32,
+        /// SHA-256 of the device's signed destruction record.
+        evidence: [u8; 32],
+    },
     /// A tenant's data key, by its identifier.
     DataKey([u8; 16]),
     /// A route or call.

@@ -28,6 +28,11 @@ pub(crate) fn write_resource(text: &mut String, resource: &Resource) {
             append(text, "key:", label.as_str());
             let _ = write!(text, ":v{version}");
         }
+        Resource::DestroyedKey { label, version, evidence } => {
+            append(text, "destroyed_key:", label.as_str());
+            let _ = write!(text, ":v{version}:");
+            text.extend(evidence.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
+        }
         Resource::DataKey(id) => {
             text.push_str("data_key:");
             text.extend(id.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
@@ -56,6 +61,15 @@ pub(crate) fn read_resource(text: &str) -> Option<Resource> {
         "key" => {
             let (label, version) = value.split_once(":v")?;
             Resource::Key { label: KeyName::parse(label).ok()?, version: version.parse().ok()? }
+        }
+        "destroyed_key" => {
+            let (label, rest) = value.split_once(":v")?;
+            let (version, evidence) = rest.split_once(':')?;
+            Resource::DestroyedKey {
+                label: KeyName::parse(label).ok()?,
+                version: version.parse().ok()?,
+                evidence: read_identifier(evidence)?,
+            }
         }
         "data_key" => Resource::DataKey(read_identifier(value)?),
         "route" => Resource::Route(RouteName::parse(value).ok()?),
@@ -135,7 +149,7 @@ fn number(letter: u8) -> Option<u8> {
     letter.checked_sub(b'a').filter(|n| *n < 16)
 }
 
-fn read_identifier(text: &str) -> Option<[u8; 16]> {
+fn read_identifier<const BYTES: usize>(text: &str) -> Option<[u8; BYTES]> {
     let numbers: Vec<u8> = text.bytes().map(number).collect::<Option<_>>()?;
     let (pairs, rest) = numbers.as_chunks::<2>();
     let bytes: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();

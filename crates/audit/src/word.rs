@@ -117,6 +117,38 @@ words! {
         KeyStatus = "key_status",
         /// A key was destroyed in the HSM (10.2.1.7).
         KeyDestroy = "key_destroy",
+        /// A key was found to be past its cryptoperiod or its uses (10.2.1.2).
+        KeyOverdue = "key_overdue",
+        /// Entries of the HSM's own log were taken away by somebody else before they were stored (10.2.1.3).
+        DeviceLogGap = "device_log_gap",
+        /// The HSM's own log does not follow what was taken from it before (10.2.1.3).
+        DeviceLogBroken = "device_log_broken",
+        /// An act on keys was asked for and waits for a second person (10.2.1.2).
+        KeyApprovalOpen = "key_approval_open",
+        /// A second person agreed to an act on keys (10.2.1.2).
+        KeyApprove = "key_approve",
+        /// A second person rejected an act on keys (10.2.1.2).
+        KeyReject = "key_reject",
+        /// Nobody agreed to an act on keys in time (10.2.1.2).
+        KeyApprovalExpire = "key_approval_expire",
+        /// Acts on keys that wait for a second person were read.
+        KeyApprovalRead = "key_approval_read",
+        /// Keys began to move to another device (10.2.1.2).
+        KeyMigrate = "key_migrate",
+        /// Work on keys began (10.2.1.2).
+        JobStart = "job_start",
+        /// Work on keys went on.
+        JobProgress = "job_progress",
+        /// Work on keys ended (10.2.1.2).
+        JobEnd = "job_end",
+        /// Work on keys was halted or taken up again by somebody (10.2.1.2).
+        JobChange = "job_change",
+        /// Work on keys was looked at.
+        JobRead = "job_read",
+        /// Every card and data key of a tenant was destroyed (10.2.1.7).
+        TenantShred = "tenant_shred",
+        /// A tenant's data key was replaced by a new one (10.2.1.2).
+        DataKeyRotate = "data_key_rotate",
         /// A tenant's data key was made (10.2.1.7).
         DataKeyCreate = "data_key_create",
         /// A tenant's data key was opened by the HSM (10.2.1.1).

@@ -29,6 +29,9 @@ fn resource() -> impl Strategy<Value = Resource> {
         name().prop_map(|text| Resource::Credential(Principal::parse(&text).unwrap())),
         (name(), any::<u32>())
             .prop_map(|(text, version)| Resource::Key { label: KeyName::parse(&text).unwrap(), version }),
+        (name(), any::<u32>(), any::<[u8; 32]>()).prop_map(|(text, version, evidence)| {
+            Resource::DestroyedKey { label: KeyName::parse(&text).unwrap(), version, evidence }
+        }),
         any::<[u8; 16]>().prop_map(Resource::DataKey),
         name().prop_map(|text| Resource::Route(RouteName::parse(&text).unwrap())),
         name().prop_map(|text| Resource::Log(LogName::parse(&text).unwrap())),

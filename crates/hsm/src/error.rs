@@ -35,6 +35,90 @@ pub enum InputFault {
     ForeignContext,
 }
 
+/// What is wrong with how a device or one of its keys is set up. The text names the attribute (PKCS#11 `CKA_…`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+pub enum Finding {
+    /// The key could be wrapped out of the device.
+    #[error("CKA_EXTRACTABLE is true")]
+    Extractable,
+    /// The key could be read.
+    #[error("CKA_SENSITIVE is false")]
+    NotSensitive,
+    /// The key could be read at some time in the past.
+    #[error("CKA_ALWAYS_SENSITIVE is false")]
+    NotAlwaysSensitive,
+    /// The key could be wrapped out at some time in the past.
+    #[error("CKA_NEVER_EXTRACTABLE is false")]
+    NotNeverExtractable,
+    /// The key was not made inside the device.
+    #[error("CKA_LOCAL is false")]
+    NotLocal,
+    /// The key wraps keys and decrypts data: together they take any key out of the device (Clulow 2003).
+    #[error("CKA_WRAP and CKA_DECRYPT are both true")]
+    WrapsAndDecrypts,
+    /// The key wraps keys, which is not its purpose.
+    #[error("CKA_WRAP is true")]
+    Wraps,
+    /// The key unwraps keys, which is not its purpose.
+    #[error("CKA_UNWRAP is true")]
+    Unwraps,
+    /// Keys can be derived from the key, which is not its purpose.
+    #[error("CKA_DERIVE is true")]
+    Derives,
+    /// The key signs and seals: one purpose a key.
+    #[error("CKA_ENCRYPT, CKA_DECRYPT or CKA_SIGN is true against the key's purpose")]
+    SecondPurpose,
+    /// The key is of a type or size that no key of ours has.
+    #[error("CKA_KEY_TYPE or CKA_VALUE_LEN is not that of the key's kind")]
+    WrongKind,
+    /// The key serves mechanisms beyond its purpose.
+    #[error("CKA_ALLOWED_MECHANISMS holds more than the one mechanism of the key's kind")]
+    OtherMechanisms,
+    /// Two tokens bear the label.
+    #[error("more than one token bears the label of the settings")]
+    TwoTokens,
+    /// The token was never set up for a realm.
+    #[error("the token names no realm; set it up with: pangate init --hsm pkcs11")]
+    NoRealm,
+    /// The token holds keys of the other realm: live and test keys never mix.
+    #[error("the token is set up for the other realm")]
+    OtherRealm,
+}
+
+impl Finding {
+    /// Every finding there is.
+    pub const ALL: [Self; 15] = [
+        Self::Extractable,
+        Self::NotSensitive,
+        Self::NotAlwaysSensitive,
+        Self::NotNeverExtractable,
+        Self::NotLocal,
+        Self::WrapsAndDecrypts,
+        Self::Wraps,
+        Self::Unwraps,
+        Self::Derives,
+        Self::SecondPurpose,
+        Self::WrongKind,
+        Self::OtherMechanisms,
+        Self::TwoTokens,
+        Self::NoRealm,
+        Self::OtherRealm,
+    ];
+
+    /// The byte that stands for it in sent forms.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        let place = Self::ALL.iter().position(|&finding| finding == self);
+        place.and_then(|at| u8::try_from(at + 1).ok()).unwrap_or(u8::MAX)
+    }
+
+    /// The finding a byte stands for.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|finding| finding.code() == code)
+    }
+}
+
 /// What a caller should do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
@@ -121,6 +205,9 @@ pub enum HsmError {
     /// The device found that its memory was set back to an earlier time.
     #[error("the device's state was set back to an earlier time")]
     RollbackDetected,
+    /// The device, or one of its keys, is not set up as it must be; nothing is done with it.
+    #[error("the device or one of its keys is not set up safely: {0}; see `pangate keys list`")]
+    Misconfigured(Finding),
     /// Anything else, by the provider's own number.
     #[error("the device reports internal error {code}")]
     Internal {
@@ -141,7 +228,7 @@ impl HsmError {
             | Self::Denied
             | Self::Unsupported(_)
             | Self::InvalidInput(_) => ErrorClass::Permanent,
-            Self::AuthFailed { .. } | Self::AuthLocked => ErrorClass::Operator,
+            Self::AuthFailed { .. } | Self::AuthLocked | Self::Misconfigured(_) => ErrorClass::Operator,
             Self::SessionLost => ErrorClass::Retry,
             Self::NeedsReinit => ErrorClass::Unavailable,
             Self::Overloaded | Self::Timeout => ErrorClass::Busy,
@@ -178,6 +265,7 @@ impl HsmError {
             Self::Tampered => "hsm_tampered",
             Self::SelfTestFailed => "hsm_self_test_failed",
             Self::RollbackDetected => "hsm_rollback_detected",
+            Self::Misconfigured(_) => "hsm_misconfigured",
             Self::Internal { .. } => "hsm_internal",
         }
     }

@@ -7,13 +7,14 @@ mod context;
 mod data_key;
 mod error;
 mod names;
+pub mod pkcs11;
 mod queue;
 mod shared;
 mod verbs;
 
 pub use context::{CONTEXT_DOMAIN, Context};
 pub use data_key::{DataKey, SEALED_IV_LEN, SEALED_KEY_LEN, SealedDataKey, WrapSuite};
-pub use error::{ErrorClass, HsmError, InputFault, NameFault};
+pub use error::{ErrorClass, Finding, HsmError, InputFault, NameFault};
 pub use names::{Kcv, KeyFilter, KeyInfo, KeyKind, KeyLabel, KeyRef, KeyStatus, KeyVersion, Realm};
 pub use queue::{HsmQueue, QueueLoad, QueueSettings};
 pub use verbs::{

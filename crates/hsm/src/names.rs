@@ -283,6 +283,10 @@ pub struct KeyInfo {
     pub kcv: Kcv,
     /// When it was made.
     pub created: SystemTime,
+    /// When it stopped protecting, where the provider knows.
+    pub deactivated: Option<SystemTime>,
+    /// From when on it may no longer protect (its cryptoperiod, PCI DSS 3.7.4), where the provider enforces one.
+    pub expires: Option<SystemTime>,
     /// Was it made inside the device?
     pub local: bool,
     /// Could the device hand it out? Anything but `false` is a finding.

@@ -2,20 +2,25 @@
 //! deadline for every call, and a breaker that answers at once while the device is away.
 //! Kept out: retries of calls (a provider knows which are safe) and any knowledge of a provider.
 
+mod house;
+mod line;
 mod workers;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::data_key::{DataKey, SealedDataKey};
 use crate::error::{HsmError, InputFault};
-use crate::names::{KeyFilter, KeyInfo, KeyRef};
-use crate::verbs::{DeviceInfo, Health, Hsm, MAX_BATCH, MAX_MESSAGE, MAX_RANDOM};
-use workers::{Job, MacJob, Shared};
+use crate::names::{KeyFilter, KeyInfo, KeyRef, KeyStatus};
+use crate::verbs::{
+    Approval, Capability, DestructionRecord, DeviceInfo, DeviceLogPage, Health, Hsm, KeySpec, MAX_BATCH,
+    MAX_MESSAGE, MAX_RANDOM,
+};
+use house::House;
+use line::Line;
 
 /// Code of [`HsmError::Internal`] when a worker thread could not be started or a provider panicked.
 pub(crate) const WORKER_LOST: u16 = 1;
@@ -56,19 +61,11 @@ pub struct QueueLoad {
     pub away: bool,
 }
 
-/// The async front of a device. Clones share the queue and its workers, which end with the last clone.
+/// The async front of a device, or of two while keys move from one to the other. Clones share the queue and its
+/// workers, which end with the last clone.
 #[derive(Clone)]
 pub struct HsmQueue {
-    shared: Arc<Shared>,
-    _stop: Arc<Stop>,
-}
-
-struct Stop(Arc<Shared>);
-
-impl Drop for Stop {
-    fn drop(&mut self) {
-        self.0.close();
-    }
+    house: Arc<House>,
 }
 
 impl HsmQueue {
@@ -81,32 +78,60 @@ impl HsmQueue {
     where
         F: Fn() -> Result<Box<dyn Hsm>, HsmError> + Send + Sync + 'static,
     {
-        let shared = Arc::new(Shared::new(settings));
-        let queue = Self { shared: Arc::clone(&shared), _stop: Arc::new(Stop(Arc::clone(&shared))) };
-        workers::spawn(&shared, Arc::new(factory))?;
-        Ok(queue)
+        let line = Line::start(settings, Arc::new(factory))?;
+        Ok(Self { house: Arc::new(House::new(line)) })
     }
 
-    /// What waits right now.
+    /// Takes a second device in, for every clone of this queue. From now on new keys are made there, and every other
+    /// call goes to the device that holds its key. `second` itself goes on speaking to its own device alone. Attaching
+    /// what is attached changes nothing.
+    pub fn attach(&self, second: HsmQueue) {
+        self.house.attach(second.house.all());
+    }
+
+    /// Lets the device go that was attached last; `false` when there is only one. Its keys are unknown from now on.
+    pub fn detach(&self) -> bool {
+        self.house.detach()
+    }
+
+    /// What waits right now, at all devices.
     #[must_use]
     pub fn load(&self) -> QueueLoad {
-        QueueLoad { waiting: self.shared.waiting(), away: self.shared.breaker.is_open() }
+        let none = QueueLoad { waiting: 0, away: false };
+        self.house.all().iter().map(Line::load).fold(none, |sum, one| QueueLoad {
+            waiting: sum.waiting.saturating_add(one.waiting),
+            away: sum.away || one.away,
+        })
     }
 
-    /// As [`Hsm::describe`].
+    /// As [`Hsm::describe`], of the device that makes new keys.
     ///
     /// # Errors
     /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
     pub async fn describe(&self) -> Result<DeviceInfo, HsmError> {
-        self.call(|hsm| hsm.describe()).await
+        self.house.newest().call(|hsm| hsm.describe()).await
     }
 
-    /// As [`Hsm::health`].
+    /// As [`Hsm::health`], of all devices together: as well as the least well.
     ///
     /// # Errors
     /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
     pub async fn health(&self) -> Result<Health, HsmError> {
-        self.call(|hsm| hsm.health()).await
+        let mut together: Option<Health> = None;
+        for device in self.house.all() {
+            let one = device.call(|hsm| hsm.health()).await?;
+            together = Some(match together {
+                None => one,
+                Some(sum) => Health {
+                    operational: sum.operational && one.operational,
+                    latched: sum.latched.or(one.latched),
+                    pin_tries_left: sum.pin_tries_left.into_iter().chain(one.pin_tries_left).min(),
+                    generation: sum.generation.max(one.generation),
+                    uptime: sum.uptime.min(one.uptime),
+                },
+            });
+        }
+        together.ok_or(HsmError::Internal { code: WORKER_LOST })
     }
 
     /// As [`Hsm::random`]: `len` bytes, at most [`MAX_RANDOM`].
@@ -117,19 +142,28 @@ impl HsmQueue {
         if len > MAX_RANDOM {
             return Err(HsmError::InvalidInput(InputFault::TooLong));
         }
-        self.call(move |hsm| {
-            let mut out = Zeroizing::new(vec![0; len]);
-            hsm.random(&mut out).map(|()| out)
-        })
-        .await
+        let device = self.house.newest();
+        device
+            .call(move |hsm| {
+                let mut out = Zeroizing::new(vec![0; len]);
+                hsm.random(&mut out).map(|()| out)
+            })
+            .await
     }
 
-    /// As [`Hsm::keys`].
+    /// As [`Hsm::keys`], of all devices together.
     ///
     /// # Errors
     /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
     pub async fn keys(&self, filter: KeyFilter) -> Result<Vec<KeyInfo>, HsmError> {
-        self.call(move |hsm| hsm.keys(&filter)).await
+        if let Some(only) = self.house.only() {
+            return only.call(move |hsm| hsm.keys(&filter)).await;
+        }
+        let (listed, away) = self.house.look().await;
+        if let Some(error) = away {
+            return Err(error);
+        }
+        Ok(listed.into_iter().map(|(_, info)| info).filter(|info| filter.admits(info)).collect())
     }
 
     /// As [`Hsm::new_data_key`].
@@ -141,7 +175,8 @@ impl HsmQueue {
         kek: KeyRef,
         context: Context,
     ) -> Result<(DataKey, SealedDataKey), HsmError> {
-        self.call(move |hsm| hsm.new_data_key(&kek, &context)).await
+        let device = self.house.holding(&kek).await?;
+        device.call(move |hsm| hsm.new_data_key(&kek, &context)).await
     }
 
     /// As [`Hsm::open_data_key`].
@@ -149,13 +184,15 @@ impl HsmQueue {
     /// # Errors
     /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
     pub async fn open_data_key(&self, sealed: SealedDataKey, context: Context) -> Result<DataKey, HsmError> {
-        self.call(move |hsm| hsm.open_data_key(&sealed, &context)).await
+        let device = self.house.holding(&sealed.kek).await?;
+        device.call(move |hsm| hsm.open_data_key(&sealed, &context)).await
     }
 
-    /// As [`Hsm::reseal_data_key`].
+    /// As [`Hsm::reseal_data_key`], inside one device.
     ///
     /// # Errors
-    /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
+    /// [`HsmError::Denied`] when the two KEKs are on different devices: a data key would have to leave one of them.
+    /// Else as there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
     pub async fn reseal_data_key(
         &self,
         sealed: SealedDataKey,
@@ -163,7 +200,11 @@ impl HsmQueue {
         to_kek: KeyRef,
         to: Context,
     ) -> Result<SealedDataKey, HsmError> {
-        self.call(move |hsm| hsm.reseal_data_key(&sealed, &from, &to_kek, &to)).await
+        let device = self.house.holding(&sealed.kek).await?;
+        if !device.is(&self.house.holding(&to_kek).await?) {
+            return Err(HsmError::Denied);
+        }
+        device.call(move |hsm| hsm.reseal_data_key(&sealed, &from, &to_kek, &to)).await
     }
 
     /// As [`Hsm::mac`]. Calls with the same key that wait at the same time go to the device as one batch.
@@ -173,9 +214,8 @@ impl HsmQueue {
     pub async fn mac(&self, key: KeyRef, message: Zeroizing<Vec<u8>>) -> Result<[u8; 32], HsmError> {
         // Judged here, so that one caller's bad message cannot fail the batch it would share.
         judge_message(&message)?;
-        let (reply, answer) = oneshot::channel();
-        self.submit(Job::Mac(MacJob { key, message, reply, deadline: self.deadline() }))?;
-        self.wait(answer).await
+        let device = self.house.holding(&key).await?;
+        device.mac(key, message).await
     }
 
     /// As [`Hsm::mac_many`].
@@ -191,11 +231,13 @@ impl HsmQueue {
             return Err(HsmError::InvalidInput(InputFault::TooLong));
         }
         messages.iter().try_for_each(|message| judge_message(message))?;
-        self.call(move |hsm| {
-            let views: Vec<&[u8]> = messages.iter().map(|message| message.as_slice()).collect();
-            hsm.mac_many(&key, &views)
-        })
-        .await
+        let device = self.house.holding(&key).await?;
+        device
+            .call(move |hsm| {
+                let views: Vec<&[u8]> = messages.iter().map(|message| message.as_slice()).collect();
+                hsm.mac_many(&key, &views)
+            })
+            .await
     }
 
     /// As [`Hsm::sign`].
@@ -203,46 +245,62 @@ impl HsmQueue {
     /// # Errors
     /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
     pub async fn sign(&self, key: KeyRef, message: Vec<u8>) -> Result<[u8; 64], HsmError> {
-        self.call(move |hsm| hsm.sign(&key, &message)).await
+        let device = self.house.holding(&key).await?;
+        device.call(move |hsm| hsm.sign(&key, &message)).await
     }
 
-    async fn call<T, F>(&self, act: F) -> Result<T, HsmError>
-    where
-        T: Send + 'static,
-        F: FnOnce(&dyn Hsm) -> Result<T, HsmError> + Send + 'static,
-    {
-        let (reply, answer) = oneshot::channel();
-        let run = Box::new(move |device: Result<&dyn Hsm, HsmError>| {
-            let outcome = device.and_then(act);
-            let error = outcome.as_ref().err().copied();
-            // The caller may have given up; then nobody wants the answer.
-            drop(reply.send(outcome));
-            error
-        });
-        self.submit(Job::Act { run, deadline: self.deadline() })?;
-        self.wait(answer).await
+    /// As [`Hsm::create_key`], on the device that was attached last.
+    ///
+    /// # Errors
+    /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
+    pub async fn create_key(&self, spec: KeySpec, approval: Approval) -> Result<KeyInfo, HsmError> {
+        self.house.newest().call(move |hsm| hsm.create_key(&spec, &approval)).await
     }
 
-    fn deadline(&self) -> Instant {
-        Instant::now() + self.shared.settings.deadline
+    /// As [`Hsm::rotate_key`], on the device that was attached last.
+    ///
+    /// # Errors
+    /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
+    pub async fn rotate_key(&self, spec: KeySpec, approval: Approval) -> Result<KeyInfo, HsmError> {
+        self.house.newest().call(move |hsm| hsm.rotate_key(&spec, &approval)).await
     }
 
-    fn submit(&self, job: Job) -> Result<(), HsmError> {
-        if self.shared.breaker.is_open() {
-            return Err(HsmError::NeedsReinit);
-        }
-        self.shared.push(job)
+    /// As [`Hsm::set_status`].
+    ///
+    /// # Errors
+    /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
+    pub async fn set_status(
+        &self,
+        key: KeyRef,
+        status: KeyStatus,
+        approval: Approval,
+    ) -> Result<(), HsmError> {
+        let device = self.house.holding(&key).await?;
+        device.call(move |hsm| hsm.set_status(&key, status, &approval)).await
     }
 
-    async fn wait<T>(&self, answer: oneshot::Receiver<Result<T, HsmError>>) -> Result<T, HsmError> {
-        match tokio::time::timeout(self.shared.settings.deadline, answer).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_)) => Err(HsmError::Internal { code: WORKER_LOST }),
-            Err(_) => {
-                self.shared.breaker.note(Some(HsmError::Timeout));
-                Err(HsmError::Timeout)
+    /// As [`Hsm::destroy_key`].
+    ///
+    /// # Errors
+    /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
+    pub async fn destroy_key(&self, key: KeyRef, approval: Approval) -> Result<DestructionRecord, HsmError> {
+        let device = self.house.holding(&key).await?;
+        device.call(move |hsm| hsm.destroy_key(&key, &approval)).await
+    }
+
+    /// As [`Hsm::drain_log`], of the oldest device that has a log.
+    ///
+    /// # Errors
+    /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
+    pub async fn drain_log(&self, after: u64, max: u16) -> Result<DeviceLogPage, HsmError> {
+        let mut outcome = Err(HsmError::Unsupported(Capability::DeviceLog));
+        for device in self.house.all() {
+            outcome = device.call(move |hsm| hsm.drain_log(after, max)).await;
+            if outcome != Err(HsmError::Unsupported(Capability::DeviceLog)) {
+                break;
             }
         }
+        outcome
     }
 }
 

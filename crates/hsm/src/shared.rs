@@ -59,6 +59,10 @@ impl<T: Hsm + ?Sized> Hsm for Arc<T> {
         (**self).create_key(spec, approval)
     }
 
+    fn rotate_key(&self, spec: &KeySpec, approval: &Approval) -> Result<KeyInfo, HsmError> {
+        (**self).rotate_key(spec, approval)
+    }
+
     fn set_status(&self, key: &KeyRef, status: KeyStatus, approval: &Approval) -> Result<(), HsmError> {
         (**self).set_status(key, status, approval)
     }

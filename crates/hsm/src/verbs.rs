@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::context::Context;
 use crate::data_key::{DataKey, SealedDataKey};
 use crate::error::HsmError;
-use crate::names::{KeyFilter, KeyInfo, KeyKind, KeyLabel, KeyRef, KeyStatus, Realm};
+use crate::names::{KeyFilter, KeyInfo, KeyKind, KeyLabel, KeyRef, KeyStatus, KeyVersion, Realm};
 
 /// The longest message for [`Hsm::mac`] and [`Hsm::sign`], in bytes.
 pub const MAX_MESSAGE: usize = 4096;
@@ -93,26 +93,40 @@ pub trait Hsm: Send + Sync {
     /// Those of [`Self::mac`].
     fn sign(&self, key: &KeyRef, message: &[u8]) -> Result<[u8; 64], HsmError>;
 
-    /// Makes a key inside the device.
+    /// Makes the key's next version inside the device, [`KeyStatus::PreActive`].
     ///
     /// # Errors
-    /// [`HsmError::Unsupported`] unless the provider offers it.
+    /// [`HsmError::Unsupported`] unless the provider offers it; [`HsmError::Denied`] without the agreement of two.
     fn create_key(&self, _spec: &KeySpec, _approval: &Approval) -> Result<KeyInfo, HsmError> {
         Err(HsmError::Unsupported(Capability::CreateKey))
     }
 
-    /// Moves a key along its life.
+    /// Makes the key's next version, [`KeyStatus::Active`] at once, and gives its facts. Older active versions of a
+    /// KEK or a signing key are [`KeyStatus::Deactivated`] in the same step: that is the fence behind which a rewrap
+    /// finds every sealed key (NIST SP 800-57 part 1, 8.2.3). Older versions of a MAC key stay active until they are
+    /// retired, because what they fingerprinted is looked up under them.
     ///
     /// # Errors
-    /// [`HsmError::Unsupported`] unless the provider offers it.
+    /// [`HsmError::Unsupported`] unless the provider offers it; [`HsmError::Denied`] without the agreement of two.
+    /// After a lost reply list the keys before asking again: the version may be there.
+    fn rotate_key(&self, _spec: &KeySpec, _approval: &Approval) -> Result<KeyInfo, HsmError> {
+        Err(HsmError::Unsupported(Capability::CreateKey))
+    }
+
+    /// Moves a key along its life; one way, but for suspending and resuming.
+    ///
+    /// # Errors
+    /// [`HsmError::Unsupported`] unless the provider offers it; [`HsmError::Denied`] without the agreement of two;
+    /// [`HsmError::KeyStatus`] for a way that does not exist.
     fn set_status(&self, _key: &KeyRef, _status: KeyStatus, _approval: &Approval) -> Result<(), HsmError> {
         Err(HsmError::Unsupported(Capability::SetStatus))
     }
 
-    /// Destroys a key for good.
+    /// Destroys a key for good; only one that is deactivated, compromised or was never active.
     ///
     /// # Errors
-    /// [`HsmError::Unsupported`] unless the provider offers it.
+    /// [`HsmError::Unsupported`] unless the provider offers it; [`HsmError::Denied`] without the agreement of two;
+    /// [`HsmError::KeyStatus`] while it is in use.
     fn destroy_key(&self, _key: &KeyRef, _approval: &Approval) -> Result<DestructionRecord, HsmError> {
         Err(HsmError::Unsupported(Capability::DestroyKey))
     }
@@ -255,18 +269,27 @@ pub struct Health {
 /// A key to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySpec {
-    /// Its name; the device gives it the next version.
+    /// Its name.
     pub label: KeyLabel,
     /// Its purpose.
     pub kind: KeyKind,
+    /// The device gives it the next version that it has not had, and none below this one: so a key keeps counting
+    /// when it moves to another device.
+    pub at_least: KeyVersion,
 }
 
-/// Proof that two people agreed to a change of keys, as opaque tickets of the device.
-pub struct Approval {
-    /// The first person's ticket.
-    pub first: Zeroizing<Vec<u8>>,
-    /// The second person's ticket.
-    pub second: Zeroizing<Vec<u8>>,
+/// Who answers for a change to the device's keys.
+pub enum Approval {
+    /// Two officers of the device, each by a ticket that the device gave them for exactly this act.
+    Tickets {
+        /// The first officer's ticket, opaque.
+        first: Zeroizing<Vec<u8>>,
+        /// The second officer's ticket, opaque.
+        second: Zeroizing<Vec<u8>>,
+    },
+    /// The caller, for a device that knows no officers (PKCS#11 has one user): two people agreed in the gateway.
+    /// A device with officers refuses it.
+    Caller,
 }
 
 /// Evidence that a key is gone.
@@ -276,8 +299,17 @@ pub struct DestructionRecord {
     pub key: KeyRef,
     /// When.
     pub at: SystemTime,
-    /// The device's signature over both.
+    /// The device's signature over [`Self::statement`] by its newest audit key; empty where it has none.
     pub signature: Vec<u8>,
+}
+
+impl DestructionRecord {
+    /// What is signed: the act in words and the second since 1970, with no second spelling.
+    #[must_use]
+    pub fn statement(key: &KeyRef, at: SystemTime) -> Vec<u8> {
+        let seconds = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        format!("pangate/destroyed/v1 {key} {seconds}").into_bytes()
+    }
 }
 
 /// A page of the device's own log.

@@ -173,14 +173,14 @@ fn is_encoded(text: &[u8], makeup: Makeup) -> bool {
     // A token of fifteen characters or more fills one of these blocks, wherever it starts.
     let (blocks, _) = text.as_chunks::<8>();
     let long_token = blocks.iter().any(|block| block.iter().all(|b| class(*b) & (SPACE | SIGN | LOOK) == 0));
-    (long_token
-        && codec_guess::may_hold_tokens(text)
-        && (codecs::base64_tokens(text_str).is_some() || codecs::base32_tokens(text_str).is_some()))
+    // Without its prefixes of hex a text is another one, which is judged anew.
+    (makeup.has(EX) && codecs::without_hex_prefix(text_str).is_some())
+        || (long_token
+            && codec_guess::may_hold_tokens(text)
+            && (codecs::base64_tokens(text_str).is_some() || codecs::base32_tokens(text_str).is_some()))
         || (makeup.has(SPACE) && !makeup.has(SIGN) && codecs::base64_wrapped(text_str).is_some())
         || codecs::has_base64_digits(text)
-        || (makeup.digits >= 12
-            && ((makeup.has(EX) && codecs::without_hex_prefix(text_str).is_some())
-                || (codec_guess::may_be_hex(text) && codecs::hex(text_str).is_some())))
+        || (makeup.digits >= 12 && codec_guess::may_be_hex(text) && codecs::hex(text_str).is_some())
 }
 
 #[cfg(test)]

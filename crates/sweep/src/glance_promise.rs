@@ -118,6 +118,20 @@ fn every_row_of_the_adversarial_table_keeps_it_at_every_place_of_a_block() {
     }
 }
 
+/// Without its prefix a text is another one, in which words or lines may be base64.
+#[test]
+fn a_prefix_of_hex_before_an_encoded_text_hides_nothing_from_a_glance() {
+    for inner in [4, 3, 9, 10, 5, 7] {
+        for outer in [0, 1, 2, 14] {
+            for before in ["0x", "0x ", "0X\n", "a 0x", "0x0x", "0 0x "] {
+                let text = disguise(&disguise("4111111111111111", inner), outer);
+                keeps_its_promise(&format!("{before}{text}")).unwrap();
+                keeps_its_promise(&format!("{text}{before}")).unwrap();
+            }
+        }
+    }
+}
+
 #[test]
 fn source_code_and_prose_are_settled_at_a_glance() {
     for text in [

@@ -219,11 +219,10 @@ impl<'a> Walk<'a> {
 
     /// What only the text as a whole shows.
     fn whole_is_clean(&self) -> bool {
-        let prefixed = || {
-            memchr::memchr2_iter(b'x', b'X', self.text)
-                .any(|at| at.checked_sub(1).and_then(|at| self.text.get(at)) == Some(&b'0'))
-        };
-        if self.digits >= 12 && prefixed() {
+        // A prefix of hex may be left out, and then the text is another one.
+        let prefixed = memchr::memchr2_iter(b'x', b'X', self.text)
+            .any(|at| at.checked_sub(1).and_then(|at| self.text.get(at)) == Some(&b'0'));
+        if prefixed {
             return false;
         }
         !self.words || std::str::from_utf8(self.text).is_ok_and(|text| codecs::base64_wrapped(text).is_none())

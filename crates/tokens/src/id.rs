@@ -91,6 +91,14 @@ identifier!(
     /// One request: `req_…`, in every answer, log line and audit entry that it caused.
     RequestId, "req_"
 );
+identifier!(
+    /// One piece of work on keys that goes on in the background: `job_…`.
+    JobId, "job_"
+);
+identifier!(
+    /// One act on keys that waits for a second person: `apr_…`.
+    ApprovalId, "apr_"
+);
 
 #[cfg(test)]
 mod tests {

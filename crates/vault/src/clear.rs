@@ -3,7 +3,8 @@
 //!
 //! In order of a card's way: [`intake`] gathers a body · [`card`] and [`fields`] read it · [`pan`] and [`cvc`] hold it ·
 //! [`fingerprint`] asks whether we know it · [`mint`] draws its token · [`seal`] locks it up · [`draft`] and [`message`] wait for a transaction · [`settle`]
-//! shelves it · [`plain`] is for bodies without one · [`stray`] looks once more · [`open`] and [`reveal`] are the way back.
+//! shelves it · [`plain`] is for bodies without one · [`same_request`] recognises a retry · [`stray`] looks once more · [`open`] and [`reveal`] are the way back ·
+//! [`reseal`] moves it to new keys.
 
 mod card;
 pub(crate) mod cvc;
@@ -16,7 +17,9 @@ mod mint;
 mod open;
 mod pan;
 mod plain;
+mod reseal;
 mod reveal;
+mod same_request;
 mod seal;
 mod settle;
 mod stray;
@@ -30,8 +33,12 @@ pub use stray::{Scrubbed, SweptAnswer};
 
 pub(crate) use cvc::CvcHolder;
 pub(crate) use draft::draft_cards;
+pub(crate) use fingerprint::{Fingerprint, Fingerprints};
 pub(crate) use intake::intake;
 pub(crate) use message::draft_message;
-pub(crate) use plain::{plain, request_message};
+pub(crate) use plain::plain;
+pub(crate) use reseal::{refingerprint, reseal};
 pub(crate) use reveal::reveal;
+pub use same_request::Declared;
+pub(crate) use same_request::request_message;
 pub(crate) use stray::sweep_answer;

@@ -2,19 +2,26 @@
 //! wiped. A key comes out only for the tenant, class and epoch that it was sealed for.
 
 mod cache;
+mod draft;
+mod limits;
+mod meter;
+mod stored;
 
 use crate::clock::Clock;
 use crate::error::VaultError;
 use crate::key_names::KeyNames;
 use cache::Cache;
 use hsm::{Context, DataKey, HsmError, HsmQueue, KeyLabel, KeyRef, SealedDataKey, WrapSuite};
+use meter::Meter;
 use std::sync::Arc;
-use store::{Store, Work};
+use store::Store;
 use tokens::{Realm, Tenant};
 use uuid::Uuid;
 
-/// The only class of data that the card room seals.
-const CLASS: &str = "card";
+pub use cache::{CacheState, Purge};
+pub use draft::DataKeyDraft;
+pub use limits::DataKeyLimits;
+pub(crate) use stored::{CLASS, StoredKey, identity};
 
 /// Finds, opens and makes data keys.
 pub(crate) struct DataKeys {
@@ -22,7 +29,16 @@ pub(crate) struct DataKeys {
     store: Store,
     names: Arc<KeyNames>,
     realm: Realm,
+    limits: DataKeyLimits,
+    clock: Arc<dyn Clock>,
     cache: Cache,
+    meter: Meter,
+}
+
+/// The tenant's key for new records, as its row says.
+struct Active {
+    id: [u8; 16],
+    reserved: u64,
 }
 
 impl DataKeys {
@@ -31,72 +47,141 @@ impl DataKeys {
         store: Store,
         names: Arc<KeyNames>,
         realm: Realm,
+        limits: DataKeyLimits,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        DataKeys { hsm, store, names, realm, cache: Cache::new(clock) }
+        let cache = Cache::new(Arc::clone(&clock), limits);
+        let meter = Meter::new(store.clone(), limits);
+        DataKeys { hsm, store, names, realm, limits, clock, cache, meter }
     }
 
     /// The id of the tenant's key for new records, if there is one.
     pub(crate) async fn active(&self, tenant: &Tenant) -> Result<Option<[u8; 16]>, VaultError> {
-        if let Some(id) = self.cache.active(tenant) {
-            return Ok(Some(id));
+        match self.cache.active(tenant) {
+            Some(id) => Ok(Some(id)),
+            None => Ok(self.active_row(tenant).await?.map(|active| active.id)),
         }
+    }
+
+    /// Whether that key is remembered as the tenant's active one.
+    pub(crate) fn is_active(&self, tenant: &Tenant, id: [u8; 16]) -> bool {
+        self.cache.active(tenant) == Some(id)
+    }
+
+    async fn active_row(&self, tenant: &Tenant) -> Result<Option<Active>, VaultError> {
+        let forgotten = self.cache.forgotten();
         let mut reader = self.store.read().await?;
         let row = reader
             .fetch_optional(
-                "SELECT data_key_id FROM data_key \
+                "SELECT data_key_id, uses_reserved FROM data_key \
                  WHERE tenant = $1 AND class = $2 AND status = 'active' ORDER BY epoch DESC LIMIT 1",
                 vec![tenant.as_str().into(), CLASS.into()],
             )
             .await?;
-        let Some(row) = row else { return Ok(None) };
+        let Some(row) = row else {
+            self.cache.forget_active(tenant);
+            return Ok(None);
+        };
         let id = identity(&row.bytes("data_key_id")?)?;
-        self.cache.set_active(tenant, id);
-        Ok(Some(id))
+        let reserved = u64::try_from(row.integer("uses_reserved")?).map_err(|_| VaultError::Integrity)?;
+        self.cache.set_active(tenant, id, forgotten);
+        Ok(Some(Active { id, reserved }))
     }
 
-    /// The key for new records of that tenant, and its id.
+    /// The key for `seals` new records of that tenant, and its id. The seals are counted before they happen.
     ///
     /// # Errors
-    /// [`VaultError::NoDataKey`] when the tenant has none yet.
-    pub(crate) async fn for_sealing(&self, tenant: &Tenant) -> Result<([u8; 16], Arc<DataKey>), VaultError> {
+    /// [`VaultError::NoDataKey`] when the tenant has none yet, or when its key is used up.
+    pub(crate) async fn for_sealing(
+        &self,
+        tenant: &Tenant,
+        seals: u64,
+    ) -> Result<([u8; 16], Arc<DataKey>), VaultError> {
         let id = self.active(tenant).await?.ok_or(VaultError::NoDataKey)?;
-        Ok((id, self.open(tenant, id).await?))
+        match self.sealing_under(tenant, id, seals).await {
+            // Used up, or ended since it was remembered: what the row says now decides.
+            Err(VaultError::NoDataKey | VaultError::TokenGone) => {}
+            found => return Ok((id, found?)),
+        }
+        let id = self.active_row(tenant).await?.ok_or(VaultError::NoDataKey)?.id;
+        match self.sealing_under(tenant, id, seals).await {
+            Err(VaultError::TokenGone) => Err(VaultError::NoDataKey),
+            found => Ok((id, found?)),
+        }
     }
 
-    /// Opens one data key. Requests that miss the cache together ask the HSM once.
+    async fn sealing_under(
+        &self,
+        tenant: &Tenant,
+        id: [u8; 16],
+        seals: u64,
+    ) -> Result<Arc<DataKey>, VaultError> {
+        let key = self.open(tenant, id).await?;
+        self.meter.spend(id, seals).await?;
+        Ok(key)
+    }
+
+    /// Opens one data key. Requests that miss the cache together ask the HSM once; while the HSM is away what lies
+    /// in the cache is served until its time is over.
     pub(crate) async fn open(&self, tenant: &Tenant, id: [u8; 16]) -> Result<Arc<DataKey>, VaultError> {
+        self.names.refresh_in_background();
+        self.cache.follow(self.names.changes());
         self.cache.get(tenant, id, || self.unseal(tenant, id)).await
     }
 
     async fn unseal(&self, tenant: &Tenant, id: [u8; 16]) -> Result<DataKey, VaultError> {
+        let stored = self.stored(tenant, id).await?;
+        let row_version = stored.row_version;
+        match self.unsealed(stored).await {
+            // Its KEK's version has ended; a rewrap may have moved the key since its row was read.
+            Err(HsmError::KeyStatus { .. } | HsmError::KeyNotFound) => {
+                let again = self.stored(tenant, id).await?;
+                if again.row_version == row_version {
+                    return Err(VaultError::HsmRefused);
+                }
+                Ok(self.unsealed(again).await?)
+            }
+            opened => Ok(opened?),
+        }
+    }
+
+    async fn stored(&self, tenant: &Tenant, id: [u8; 16]) -> Result<StoredKey, VaultError> {
         let mut reader = self.store.read().await?;
         let row = reader
             .fetch_optional(
-                "SELECT class, epoch, status, sealed, kek_label, kek_version FROM data_key \
-                 WHERE data_key_id = $1 AND tenant = $2",
+                "SELECT data_key_id, tenant, class, epoch, status, sealed, kek_label, kek_version, row_version \
+                 FROM data_key WHERE data_key_id = $1 AND tenant = $2",
                 vec![id.into(), tenant.as_str().into()],
             )
-            .await?
-            .ok_or(VaultError::Integrity)?;
-        drop(reader);
-        let sealed = SealedDataKey::from_bytes(&row.bytes("sealed")?).map_err(|_| VaultError::Integrity)?;
-        let named = row.text("kek_label")? == sealed.kek.label.as_str()
-            && row.integer("kek_version")? == i64::from(sealed.kek.version.get());
-        let usable = matches!(row.text("status")?.as_str(), "active" | "deactivated");
-        if !named || !usable || row.text("class")? != CLASS {
-            return Err(VaultError::Integrity);
-        }
-        let epoch = u32::try_from(row.integer("epoch")?).map_err(|_| VaultError::Integrity)?;
-        let context = self.context(&sealed.kek, sealed.suite, id, tenant, epoch)?;
-        Ok(self.hsm.open_data_key(sealed, context).await?)
+            .await?;
+        StoredKey::read(&row.ok_or(VaultError::Integrity)?)
     }
 
-    /// A new sealed key for a tenant that has none.
+    async fn unsealed(&self, stored: StoredKey) -> Result<DataKey, HsmError> {
+        let context = stored.context(self.realm)?;
+        let opened = self.hsm.open_data_key(stored.sealed, context).await;
+        self.names.presence().note(opened.as_ref().err());
+        opened
+    }
+
+    /// A new sealed key for a tenant that has none, or whose key has been used up to the soft limit.
     pub(crate) async fn wanted(&self, tenant: &Tenant) -> Result<Option<DataKeyDraft>, VaultError> {
-        if self.active(tenant).await?.is_some() {
+        if self.cache.active(tenant).is_some_and(|id| self.meter.reserved(id) < self.limits.soft) {
             return Ok(None);
         }
+        match self.active_row(tenant).await? {
+            None => self.new_epoch(tenant).await.map(Some),
+            Some(active) if active.reserved < self.limits.soft => Ok(None),
+            Some(active) => match self.new_epoch(tenant).await {
+                // The old key is good up to the hard limit; the next request asks again.
+                Err(VaultError::HsmUnavailable) if active.reserved < self.limits.hard => Ok(None),
+                drafted => drafted.map(Some),
+            },
+        }
+    }
+
+    /// A sealed key for the tenant's next epoch, whatever it has now.
+    pub(crate) async fn new_epoch(&self, tenant: &Tenant) -> Result<DataKeyDraft, VaultError> {
         let mut reader = self.store.read().await?;
         let epoch = reader
             .fetch_optional(
@@ -109,6 +194,7 @@ impl DataKeys {
         drop(reader);
         let epoch = u32::try_from(epoch).map_err(|_| VaultError::Integrity)?;
         let id = *Uuid::now_v7().as_bytes();
+        let drafted_at_us = self.clock.now_us();
         let kek = self.names.current(&KeyLabel::KEK_CARD).await?;
         let sealed = match self.make(&kek, id, tenant, epoch).await {
             Err(HsmError::KeyStatus { .. } | HsmError::KeyNotFound) => {
@@ -118,7 +204,19 @@ impl DataKeys {
             }
             made => made?,
         };
-        Ok(Some(DataKeyDraft { id, tenant: tenant.clone(), epoch, sealed }))
+        // Once it is settled it is the one to seal under.
+        self.cache.forget_active(tenant);
+        Ok(DataKeyDraft { id, tenant: tenant.clone(), epoch, sealed, drafted_at_us })
+    }
+
+    /// Wipes opened keys, and forgets which keys are active.
+    pub(crate) fn purge(&self, what: &Purge) {
+        self.cache.purge(what);
+    }
+
+    /// What lies in memory and how it has served.
+    pub(crate) fn cache_state(&self) -> CacheState {
+        CacheState { grace_since_us: self.names.presence().away_since_us(), ..self.cache.state() }
     }
 
     async fn make(
@@ -128,75 +226,17 @@ impl DataKeys {
         tenant: &Tenant,
         epoch: u32,
     ) -> Result<SealedDataKey, HsmError> {
-        let context = self.context(kek, WrapSuite::Aes256GcmData, id, tenant, epoch)?;
-        // The clear key is dropped, and wiped, here: the first seal asks the HSM to open it again, which proves
-        // that the stored bytes are good before a card depends on them.
-        let (_clear, sealed) = self.hsm.new_data_key(kek.clone(), context).await?;
-        Ok(sealed)
-    }
-
-    fn context(
-        &self,
-        kek: &KeyRef,
-        suite: WrapSuite,
-        id: [u8; 16],
-        tenant: &Tenant,
-        epoch: u32,
-    ) -> Result<Context, HsmError> {
         let realm = match self.realm {
             Realm::Live => hsm::Realm::Live,
             Realm::Test => hsm::Realm::Test,
         };
-        Context::data_key(realm, kek, suite, id, tenant.as_str(), CLASS, epoch)
+        let suite = WrapSuite::Aes256GcmData;
+        let context = Context::data_key(realm, kek, suite, id, tenant.as_str(), CLASS, epoch)?;
+        // The clear key is dropped, and wiped, here: the first seal asks the HSM to open it again, which proves
+        // that the stored bytes are good before a card depends on them.
+        let made = self.hsm.new_data_key(kek.clone(), context).await;
+        self.names.presence().note(made.as_ref().err());
+        let (_clear, sealed) = made?;
+        Ok(sealed)
     }
-}
-
-/// A sealed data key that waits for its transaction. Its clear form is already wiped.
-pub struct DataKeyDraft {
-    id: [u8; 16],
-    tenant: Tenant,
-    epoch: u32,
-    sealed: SealedDataKey,
-}
-
-impl DataKeyDraft {
-    /// The new key's id.
-    pub fn id(&self) -> Uuid {
-        Uuid::from_bytes(self.id)
-    }
-
-    /// The HSM key and version that sealed it.
-    pub fn kek(&self) -> &KeyRef {
-        &self.sealed.kek
-    }
-
-    /// Puts the row down. `false` when another request was first: then nothing changed and nothing is to be
-    /// recorded.
-    ///
-    /// # Errors
-    /// Any failure of the store.
-    pub async fn settle(self, work: &mut Work<'_>, now_us: i64) -> Result<bool, VaultError> {
-        let rows = work
-            .execute(
-                "INSERT INTO data_key (data_key_id, tenant, class, epoch, status, sealed, kek_label, kek_version, \
-                 created_at, row_version) VALUES ($1, $2, $3, $4, 'active', $5, $6, $7, $8, 1) \
-                 ON CONFLICT DO NOTHING",
-                vec![
-                    self.id.into(),
-                    self.tenant.as_str().into(),
-                    CLASS.into(),
-                    self.epoch.into(),
-                    self.sealed.to_bytes().into(),
-                    self.sealed.kek.label.as_str().into(),
-                    self.sealed.kek.version.get().into(),
-                    now_us.into(),
-                ],
-            )
-            .await?;
-        Ok(rows == 1)
-    }
-}
-
-fn identity(bytes: &[u8]) -> Result<[u8; 16], VaultError> {
-    <[u8; 16]>::try_from(bytes).map_err(|_| VaultError::Integrity)
 }

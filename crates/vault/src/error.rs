@@ -290,6 +290,7 @@ impl From<hsm::HsmError> for VaultError {
             | HsmError::Tampered
             | HsmError::SelfTestFailed
             | HsmError::RollbackDetected
+            | HsmError::Misconfigured(_)
             | HsmError::Internal { .. } => VaultError::HsmUnavailable,
         }
     }

@@ -6,8 +6,8 @@
 //! of reach. Neither `Scrubbed` nor `Revealed` can be made outside.
 //!
 //! The tour: [`vault`](Vault) the door · `clear` the clear room, where numbers exist · `envelope`, `binding`,
-//! `record_key` what is stored and what it belongs to · `key_names`, `data_keys` keys by name, opened by the HSM ·
-//! [`shelf`] the rows · `shape` what a route's body looks like · `field`, `error` words that hold no card · `clock`.
+//! `record_key` what is stored and what it belongs to · `key_names`, `data_keys`, `presence` keys by name, opened by
+//! the HSM while it is there · [`rotation`] from old keys to new ones · [`shelf`] the rows · `shape` what a route's body looks like · `field`, `error` words that hold no card · `clock`.
 
 mod binding;
 mod clear;
@@ -17,17 +17,19 @@ mod envelope;
 mod error;
 mod field;
 mod key_names;
+mod presence;
 mod record_key;
+pub mod rotation;
 mod shape;
 pub mod shelf;
 mod vault;
 
 pub use clear::{
-    CardProblem, CardsDraft, CardsShape, Facts, Head, Intake, MessageDraft, Revealed, Scrubbed, Settled,
-    SettledMessage, SweptAnswer,
+    CardProblem, CardsDraft, CardsShape, Declared, Facts, Head, Intake, MessageDraft, Revealed, Scrubbed,
+    Settled, SettledMessage, SweptAnswer,
 };
 pub use clock::{Clock, SystemClock};
-pub use data_keys::DataKeyDraft;
+pub use data_keys::{CacheState, DataKeyDraft, DataKeyLimits, Purge};
 pub use error::VaultError;
 pub use field::Field;
 pub use shape::{CardSpec, ExemptSpec, FieldPath, Shape, ShapeError, ShapeSpec, Unknown};

@@ -1,5 +1,6 @@
 //! Rows of sealed cards. Nothing here can open one.
 
+use crate::clear::{Fingerprint, Fingerprints};
 use crate::error::VaultError;
 use std::collections::BTreeMap;
 use store::{Fetch, Row, Work};
@@ -49,12 +50,17 @@ pub async fn find(
 ) -> Result<Option<CardRecord>, VaultError> {
     let row = from
         .fetch_optional(
-            "SELECT token, brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, shredded_at \
+            "SELECT token, brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, shredded_at, \
+             (SELECT destroyed_at FROM data_key WHERE data_key.data_key_id = card.data_key_id) AS key_destroyed_at \
              FROM card WHERE tenant = $1 AND token = $2",
             vec![tenant.as_str().into(), token.as_str().into()],
         )
         .await?;
-    row.map(|row| record(&row, crate::clock::wall_us())).transpose()
+    let Some(row) = row else { return Ok(None) };
+    let record = record(&row, crate::clock::wall_us())?;
+    // A tenant that is shredded is gone with its keys, before its rows are cleared one after the other.
+    let gone = row.optional_integer("key_destroyed_at")?.is_some();
+    Ok(Some(CardRecord { state: if gone { CardState::Shredded } else { record.state }, ..record }))
 }
 
 /// What shredding did.
@@ -85,8 +91,8 @@ pub async fn shred(
     args.push(now_us.into());
     let rows = work
         .execute(
-            "UPDATE card SET envelope = NULL, fingerprint = NULL, data_key_id = NULL, metadata = NULL, \
-             shredded_at = $3 WHERE tenant = $1 AND token = $2 AND shredded_at IS NULL",
+            "UPDATE card SET envelope = NULL, fingerprint = NULL, former_fingerprint = NULL, \
+             former_fingerprint_version = NULL, data_key_id = NULL, metadata = NULL, shredded_at = $3 WHERE tenant = $1 AND token = $2 AND shredded_at IS NULL",
             args,
         )
         .await?;
@@ -104,22 +110,28 @@ pub(crate) struct NewCard<'a> {
     pub(crate) envelope: &'a [u8],
     pub(crate) data_key_id: &'a [u8; 16],
     /// Only of a reusable card: where none is needed none is kept.
-    pub(crate) fingerprint: Option<&'a ([u8; 32], u32)>,
+    pub(crate) fingerprints: Option<&'a Fingerprints>,
     pub(crate) format: Format,
     pub(crate) metadata: &'a Metadata,
     pub(crate) expires_at_us: Option<i64>,
 }
 
-/// Puts a card on the shelf. With a fingerprint the tenant's living token of the same card wins, whoever races:
-/// then that record comes back with its expiry brought up to date.
+/// Puts a card on the shelf. With a fingerprint the tenant's living token of the same card wins, whoever races and
+/// under whichever active version of the fingerprint key it was met: then that record comes back with its expiry
+/// brought up to date and its fingerprint under the newest version.
 pub(crate) async fn put(
     work: &mut Work<'_>,
     tenant: &Tenant,
     new: &NewCard<'_>,
     now_us: i64,
 ) -> Result<(CardRecord, bool), VaultError> {
-    if let Some((fingerprint, version)) = new.fingerprint {
-        retire_expired(work, tenant, fingerprint, *version, now_us).await?;
+    if let Some(fingerprints) = new.fingerprints {
+        for fingerprint in std::iter::once(&fingerprints.newest).chain(&fingerprints.older) {
+            retire_expired(work, tenant, fingerprint, now_us).await?;
+            if let Some(record) = reuse(work, tenant, new, fingerprints, fingerprint, now_us).await? {
+                return Ok((record, true));
+            }
+        }
     }
     if insert(work, tenant, new, now_us).await? {
         let record = CardRecord {
@@ -133,43 +145,77 @@ pub(crate) async fn put(
         };
         return Ok((record, false));
     }
-    // Without a fingerprint the token itself was taken: one in 10^39, or a card-shaped one in 10^7 and more.
-    let (fingerprint, version) = new.fingerprint.ok_or(VaultError::StoreBusy)?;
-    let row = work
+    let there = work
         .fetch_optional(
-            "UPDATE card SET exp_month = $4, exp_year = $5 WHERE tenant = $1 AND fingerprint_version = $2 \
-             AND fingerprint = $3 AND reusable = 1 AND shredded_at IS NULL \
-             RETURNING token, brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, shredded_at",
-            vec![
-                tenant.as_str().into(),
-                (*version).into(),
-                fingerprint.into(),
-                new.card.exp_month.into(),
-                new.card.exp_year.into(),
-            ],
+            "SELECT data_key_id FROM data_key WHERE data_key_id = $1 AND destroyed_at IS NULL",
+            vec![new.data_key_id.into()],
         )
-        .await?
-        .ok_or(VaultError::StoreBusy)?;
-    Ok((record(&row, now_us)?, true))
+        .await?;
+    // The key ended while the card was on its way; or the token itself was taken: one in 10^39, or a card-shaped
+    // one in 10^7 and more. Either way the same request goes through when it is sent again.
+    Err(if there.is_none() { VaultError::NoDataKey } else { VaultError::StoreBusy })
 }
 
 /// A reusable token past its own date must not come back to life; it gives up its place for the card.
 async fn retire_expired(
     work: &mut Work<'_>,
     tenant: &Tenant,
-    fingerprint: &[u8; 32],
-    version: u32,
+    fingerprint: &Fingerprint,
     now_us: i64,
 ) -> Result<(), VaultError> {
     work.execute(
-        "UPDATE card SET reusable = 0, fingerprint = NULL WHERE tenant = $1 AND fingerprint_version = $2 \
-         AND fingerprint = $3 AND reusable = 1 AND shredded_at IS NULL AND expires_at <= $4",
-        vec![tenant.as_str().into(), version.into(), fingerprint.into(), now_us.into()],
+        "UPDATE card SET reusable = 0, fingerprint = NULL, former_fingerprint = NULL, \
+         former_fingerprint_version = NULL WHERE tenant = $1 AND expires_at <= $4 AND token IN \
+         (SELECT token FROM card WHERE tenant = $1 AND fingerprint_version = $2 AND fingerprint = $3 \
+         AND reusable = 1 AND shredded_at IS NULL UNION ALL \
+         SELECT token FROM card WHERE tenant = $1 AND former_fingerprint_version = $2 AND former_fingerprint = $3 \
+         AND reusable = 1 AND shredded_at IS NULL)",
+        vec![tenant.as_str().into(), fingerprint.version.into(), fingerprint.mac.into(), now_us.into()],
     )
     .await?;
     Ok(())
 }
 
+/// The tenant's living token with that fingerprint, if there is one. One that an older version found gets the newest
+/// fingerprint in the same step; one that is ahead of us (we have not yet heard of its version) keeps its own.
+async fn reuse(
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    new: &NewCard<'_>,
+    fingerprints: &Fingerprints,
+    met: &Fingerprint,
+    now_us: i64,
+) -> Result<Option<CardRecord>, VaultError> {
+    let row = work
+        .fetch_optional(
+            "UPDATE card SET exp_month = $4, exp_year = $5, \
+             former_fingerprint = CASE WHEN fingerprint_version < $6 THEN fingerprint ELSE former_fingerprint END, \
+             former_fingerprint_version = \
+             CASE WHEN fingerprint_version < $6 THEN fingerprint_version ELSE former_fingerprint_version END, \
+             fingerprint = CASE WHEN fingerprint_version < $6 THEN $7 ELSE fingerprint END, \
+             fingerprint_version = CASE WHEN fingerprint_version < $6 THEN $6 ELSE fingerprint_version END \
+             WHERE tenant = $1 AND token = \
+             (SELECT token FROM card WHERE tenant = $1 AND fingerprint_version = $2 AND fingerprint = $3 \
+             AND reusable = 1 AND shredded_at IS NULL UNION ALL \
+             SELECT token FROM card WHERE tenant = $1 AND former_fingerprint_version = $2 AND former_fingerprint = $3 \
+             AND reusable = 1 AND shredded_at IS NULL LIMIT 1) \
+             RETURNING token, brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, shredded_at",
+            vec![
+                tenant.as_str().into(),
+                met.version.into(),
+                met.mac.into(),
+                new.card.exp_month.into(),
+                new.card.exp_year.into(),
+                fingerprints.newest.version.into(),
+                fingerprints.newest.mac.into(),
+            ],
+        )
+        .await?;
+    row.map(|row| record(&row, now_us)).transpose()
+}
+
+/// A new row, if nobody has its place and its data key is still there: a card under a destroyed key would be lost
+/// after it was acknowledged.
 async fn insert(
     work: &mut Work<'_>,
     tenant: &Tenant,
@@ -181,17 +227,23 @@ async fn insert(
     } else {
         Some(serde_json::to_string(new.metadata).map_err(|_| VaultError::Integrity)?)
     };
+    let newest = new.fingerprints.map(|fingerprints| &fingerprints.newest);
+    // Beside the newest, so that who has not yet heard of that version finds the token as well.
+    let former = new.fingerprints.and_then(|fingerprints| fingerprints.older.first());
     let rows = work
         .execute(
             "INSERT INTO card (tenant, token, fingerprint, fingerprint_version, reusable, envelope, data_key_id, \
-             brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) ON CONFLICT DO NOTHING",
+             brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, former_fingerprint, \
+             former_fingerprint_version) \
+             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 \
+             WHERE EXISTS (SELECT 1 FROM data_key WHERE data_key_id = $7 AND destroyed_at IS NULL) \
+             ON CONFLICT DO NOTHING",
             vec![
                 tenant.as_str().into(),
                 new.token.as_str().into(),
-                new.fingerprint.map(|(fingerprint, _)| fingerprint).into(),
-                new.fingerprint.map_or(0, |(_, version)| *version).into(),
-                new.fingerprint.is_some().into(),
+                newest.map(|fingerprint| fingerprint.mac).into(),
+                newest.map_or(0, |fingerprint| fingerprint.version).into(),
+                newest.is_some().into(),
                 new.envelope.into(),
                 new.data_key_id.into(),
                 new.card.brand.as_str().into(),
@@ -202,6 +254,8 @@ async fn insert(
                 metadata.into(),
                 now_us.into(),
                 new.expires_at_us.into(),
+                former.map(|fingerprint| fingerprint.mac).into(),
+                former.map(|fingerprint| fingerprint.version).into(),
             ],
         )
         .await?;

@@ -2,9 +2,11 @@
 
 use crate::clear::cvc::LONGEST;
 use crate::clear::{self, CvcHolder};
-use crate::clear::{CardsDraft, CardsShape, Head, Intake, MessageDraft, Revealed, Settled, SweptAnswer};
+use crate::clear::{
+    CardsDraft, CardsShape, Declared, Head, Intake, MessageDraft, Revealed, Settled, SweptAnswer,
+};
 use crate::clock::{Clock, SystemClock};
-use crate::data_keys::{DataKeyDraft, DataKeys};
+use crate::data_keys::{CacheState, DataKeyDraft, DataKeyLimits, DataKeys, Purge};
 use crate::error::VaultError;
 use crate::key_names::KeyNames;
 use crate::shape::Shape;
@@ -17,9 +19,12 @@ use std::time::Duration;
 use store::Store;
 use sweep::Limits;
 use tokens::{Realm, Tenant, Token};
+use tokio::sync::Semaphore;
 
 /// An answer of the companion may be larger than a request: statements are.
 const ANSWER_LIMIT: usize = 4 << 20;
+/// Cards that are moved to a new key because they were read, at once; more wait for the rotation.
+const UPGRADES: usize = 2;
 
 /// What the card room is told when it is built.
 #[derive(Debug, Clone)]
@@ -34,6 +39,8 @@ pub struct Settings {
     pub cvc_lifetime: Duration,
     /// Most verification codes held at once; beyond it the oldest is wiped.
     pub cvc_capacity: usize,
+    /// How much a data key may be used, and how long one may lie open in memory.
+    pub data_keys: DataKeyLimits,
 }
 
 impl Settings {
@@ -45,6 +52,7 @@ impl Settings {
             body_deadline: Duration::from_secs(10),
             cvc_lifetime: LONGEST,
             cvc_capacity: 100_000,
+            data_keys: DataKeyLimits::default(),
         }
     }
 }
@@ -62,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) cvc: Arc<CvcHolder>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) settings: Settings,
+    /// How many cards may be moved to their tenant's active key at once because they were read.
+    pub(crate) upgrades: Arc<Semaphore>,
 }
 
 impl Parts {
@@ -72,6 +82,10 @@ impl Parts {
 }
 
 impl Vault {
+    pub(crate) fn parts(&self) -> &Arc<Parts> {
+        &self.0
+    }
+
     /// Opens the card room over an HSM and a store.
     pub fn new(hsm: HsmQueue, store: Store, settings: Settings) -> Vault {
         Vault::with_clock(hsm, store, settings, Arc::new(SystemClock::new()))
@@ -80,10 +94,17 @@ impl Vault {
     /// As [`Vault::new`], with a clock of one's own.
     pub fn with_clock(hsm: HsmQueue, store: Store, settings: Settings, clock: Arc<dyn Clock>) -> Vault {
         let names = Arc::new(KeyNames::new(hsm.clone(), Arc::clone(&clock)));
-        let keys =
-            DataKeys::new(hsm.clone(), store.clone(), Arc::clone(&names), settings.realm, Arc::clone(&clock));
+        let keys = DataKeys::new(
+            hsm.clone(),
+            store.clone(),
+            Arc::clone(&names),
+            settings.realm,
+            settings.data_keys,
+            Arc::clone(&clock),
+        );
         let cvc = CvcHolder::start(Arc::clone(&clock), settings.cvc_lifetime, settings.cvc_capacity);
-        Vault(Arc::new(Parts { hsm, store, names, keys, cvc, clock, settings }))
+        let upgrades = Arc::new(Semaphore::new(UPGRADES));
+        Vault(Arc::new(Parts { hsm, store, names, keys, cvc, clock, settings, upgrades }))
     }
 
     /// Gathers a request's body, within its size and time, and undoes its content encoding. Nothing is parsed yet.
@@ -106,23 +127,63 @@ impl Vault {
         clear::plain(intake, &self.0.limits())
     }
 
-    /// Whether two requests are the same: HMAC-SHA-256 inside the HSM over endpoint, content type and body. A plain
-    /// digest of a body with a card in it could be searched for the card.
+    /// Whether two requests are the same: HMAC-SHA-256 inside the HSM over endpoint, content type and body without its
+    /// verification codes. A plain
+    /// digest of a body with a card in it could be searched for the card. One for each active version of the key,
+    /// with the version, the newest first: a retry after a rotation is compared under the version of the first try.
     ///
     /// # Errors
     /// [`VaultError::HsmUnavailable`] or [`VaultError::HsmRefused`].
-    pub async fn request_mac(&self, endpoint: &str, intake: &Intake) -> Result<[u8; 32], VaultError> {
-        let message = clear::request_message(endpoint, intake);
-        Ok(self.0.names.mac_one(&KeyLabel::MAC_REQUEST, message).await?.0)
+    pub async fn request_macs(
+        &self,
+        endpoint: &str,
+        intake: &Intake,
+        declared: Declared<'_>,
+    ) -> Result<Vec<(u32, [u8; 32])>, VaultError> {
+        let message = clear::request_message(endpoint, intake, declared, &self.0.limits());
+        let versions = self.0.names.macs(&KeyLabel::MAC_REQUEST, &[message]).await?;
+        versions
+            .into_iter()
+            .map(|under| Ok((under.version, *under.macs.first().ok_or(VaultError::HsmRefused)?)))
+            .collect()
     }
 
-    /// A new data key for a tenant that has none, to be settled and recorded in one transaction before the first
-    /// card is drafted; `None` when the tenant has one.
+    /// A new data key for a tenant that has none or has used its own up to the soft limit, to be settled and recorded
+    /// in one transaction before the next card is drafted; `None` when the tenant's key will do.
     ///
     /// # Errors
     /// Any failure of store or HSM.
     pub async fn data_key_wanted(&self, tenant: &Tenant) -> Result<Option<DataKeyDraft>, VaultError> {
         self.0.keys.wanted(tenant).await
+    }
+
+    /// The next epoch of a tenant's data key, to be settled and recorded in one transaction: from then on new cards
+    /// are sealed under it, and [`crate::rotation::Task::Reencrypt`] moves the others. Call
+    /// [`Vault::purge_data_keys`] once the transaction is durable, or this process goes on with the old key for up
+    /// to a minute.
+    ///
+    /// # Errors
+    /// Any failure of store or HSM; while the HSM is away there are no new epochs.
+    pub async fn new_epoch(&self, tenant: &Tenant) -> Result<DataKeyDraft, VaultError> {
+        self.0.keys.new_epoch(tenant).await
+    }
+
+    /// Wipes opened data keys from memory. Call it when the HSM's keys or a tenant's data keys have changed; the
+    /// next use asks the HSM again.
+    pub fn purge_data_keys(&self, what: &Purge) {
+        self.0.keys.purge(what);
+    }
+
+    /// Has the next request ask the HSM which versions of its keys are active, and wipes all opened data keys. Call
+    /// it after every act on the HSM's keys; other gateways notice within half a minute.
+    pub async fn hsm_keys_changed(&self) {
+        self.0.names.forget().await;
+        self.0.keys.purge(&Purge::Everything);
+    }
+
+    /// The opened data keys in memory, and since when they stand in for an HSM that is away.
+    pub fn cache_state(&self) -> CacheState {
+        self.0.keys.cache_state()
     }
 
     /// Reads and seals the cards of `/v1/tokens` or `/v1/tokens/batch`.
@@ -189,7 +250,13 @@ impl Vault {
         clear::reveal(&self.0, tenant, token, charge_key).await
     }
 
-    /// Wipes the verification code of a card: its charge is done, or the card was shredded.
+    /// Wipes the verification codes of a card that charges have had: their authorization is over (PCI DSS 3.3.1).
+    /// Those that wait for other payments with the same card stay.
+    pub fn forget_used_cvc(&self, tenant: &Tenant, token: &Token) {
+        self.0.cvc.forget_used(tenant, token);
+    }
+
+    /// Wipes every verification code of a card: it was shredded.
     pub fn forget_cvc(&self, tenant: &Tenant, token: &Token) {
         self.0.cvc.forget(tenant, token);
     }

@@ -1,18 +1,27 @@
-//! The four commands. Exit codes: 0 done, 1 the command failed or found something, 2 misuse.
+//! The commands. Exit codes: 0 done, 1 the command failed or found something, 2 misuse.
 
+mod approve;
+mod ceremony;
+mod fault;
+mod files;
 mod init;
+mod log;
+mod people;
 mod serve;
 mod status;
+mod stopped;
+mod tamper;
 mod unlock;
 
 use std::fmt::Display;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use secrecy::SecretString;
-use zeroize::Zeroizing;
+use clap::{Parser, Subcommand, ValueEnum};
+use hsm::Realm;
+use hsm_sim::state::StateError;
+
+use files::{read_pin, read_share_file, read_ticket};
 
 const AFTER: &str = "\
 Example:
@@ -20,6 +29,10 @@ Example:
   hsm-sim init   --state ./hsm --pin-file pin --realm test
   hsm-sim serve  --state ./hsm --socket ./run/hsm.sock &
   hsm-sim status --socket ./run/hsm.sock --pin-file pin
+
+With officers, who alone together change keys, an auditor, and the root key among custodians:
+  hsm-sim init ... --officer olga=olga.pin --officer otto=otto.pin --auditor vera=vera.pin
+  hsm-sim ceremony --help
 
 This is a simulator for development and tests. It is no certified HSM: whoever is root on its host can read its keys.
 
@@ -35,17 +48,28 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make a device: its root key, its sealed state, and version 1 of its four keys
+    /// Make a device: its root key, its sealed state, its accounts, and version 1 of its four keys
     Init(init::Arguments),
+    /// Split the root key among custodians, verify what that left behind, accept a state that was set back
+    Ceremony(ceremony::Arguments),
     /// Serve a device until SIGTERM or SIGINT
     Serve(serve::Arguments),
     /// Ask a running device how it is; exit code 1 when it is not operational
     Status(status::Arguments),
-    /// Give a device that locked after ten wrong PINs its tries back; its daemon must be stopped
+    /// Read the device's own log, take it away into a file, or check such a file
+    Log(log::Arguments),
+    /// Open a sealed device with a custodian's share, or give a locked account its PIN tries back
     Unlock(unlock::Arguments),
+    /// Get an officer's ticket for one act on the device's keys
+    Approve(approve::Arguments),
+    /// Open the case: the device destroys its keys, on disk too, and never works again
+    Tamper(tamper::Arguments),
+    /// Order faults of a test device through its control handle
+    Fault(fault::Arguments),
 }
 
 /// Why a command ended without doing what was asked; says what to do.
+#[derive(Debug)]
 pub(crate) struct Failure(String);
 
 impl Failure {
@@ -54,12 +78,50 @@ impl Failure {
     }
 }
 
+impl From<StateError> for Failure {
+    fn from(error: StateError) -> Self {
+        Self::new(error)
+    }
+}
+
+/// How to print.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines for people
+    Text,
+    /// One JSON document
+    Json,
+}
+
+/// Which money a device is for.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum RealmName {
+    /// Real cards
+    Live,
+    /// Published test cards
+    Test,
+}
+
+impl From<RealmName> for Realm {
+    fn from(name: RealmName) -> Self {
+        match name {
+            RealmName::Live => Self::Live,
+            RealmName::Test => Self::Test,
+        }
+    }
+}
+
 pub(crate) fn run() -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Init(arguments) => init::run(&arguments),
+        Command::Ceremony(arguments) => ceremony::run(&arguments),
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Status(arguments) => status::run(&arguments),
+        Command::Log(arguments) => log::run(&arguments),
         Command::Unlock(arguments) => unlock::run(&arguments),
+        Command::Approve(arguments) => approve::run(&arguments),
+        Command::Tamper(arguments) => tamper::run(&arguments),
+        Command::Fault(arguments) => fault::run(&arguments),
     };
     match outcome {
         Ok(code) => code,
@@ -71,26 +133,14 @@ pub(crate) fn run() -> ExitCode {
 }
 
 /// Prints one line and sends it on its way.
-pub(crate) fn say(line: &str) -> Result<(), Failure> {
+fn say(line: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     writeln!(out, "{line}")
         .and_then(|()| out.flush())
         .map_err(|error| Failure::new(format!("cannot print: {error}")))
 }
 
-/// Reads a PIN from a file: at most 130 bytes, one trailing line end not counted.
-pub(crate) fn read_pin(path: &Path) -> Result<SecretString, Failure> {
-    let unreadable = |error: io::Error| Failure::new(format!("cannot read the PIN file: {error}"));
-    let mut bytes = Zeroizing::new([0_u8; 131]);
-    let mut file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut filled = 0;
-    while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
-        match file.read(room).map_err(unreadable)? {
-            0 => break,
-            count => filled += count,
-        }
-    }
-    let text = bytes.get(..filled).and_then(|bytes| std::str::from_utf8(bytes).ok());
-    let text = text.ok_or_else(|| Failure::new("the PIN file is not text; write the PIN alone into it"))?;
-    Ok(SecretString::from(text.strip_suffix('\n').unwrap_or(text)))
+/// Prints one JSON document on one line.
+fn say_json(document: &serde_json::Value) -> Result<(), Failure> {
+    say(&document.to_string())
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use hsm::HsmError;
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::device::AccountName;
 use crate::protocol::codec::{Malformed, Reader};
 use crate::protocol::frame::{self, Frame, FrameError, FrameReader};
 use crate::protocol::request::Request;
@@ -34,7 +35,6 @@ pub(super) struct Link {
     stream: UnixStream,
     reader: FrameReader,
     last: u32,
-    timeout: Duration,
 }
 
 impl Link {
@@ -42,12 +42,12 @@ impl Link {
         // Missing, refused, not ours to open: for the caller the device is away, and comes back by itself.
         let stream = UnixStream::connect(socket).map_err(|_| HsmError::NeedsReinit)?;
         stream.set_write_timeout(Some(timeout)).map_err(|_| HsmError::NeedsReinit)?;
-        Ok(Self { stream, reader: FrameReader::new(), last: NO_REQUEST, timeout })
+        Ok(Self { stream, reader: FrameReader::new(), last: NO_REQUEST })
     }
 
-    pub(super) fn login(&mut self, pin: &SecretString) -> Result<(), HsmError> {
-        let request = Request::Login { pin: pin.expose_secret().as_bytes() };
-        self.exchange_within(&request, LOGIN_PATIENCE, |_| Ok(())).map_err(|error| match error {
+    pub(super) fn login(&mut self, account: &AccountName, pin: &SecretString) -> Result<(), HsmError> {
+        let request = Request::Login { account: account.clone(), pin: pin.expose_secret().as_bytes() };
+        self.exchange(&request, LOGIN_PATIENCE, |_| Ok(())).map_err(|error| match error {
             LinkError::Answered(error) | LinkError::Refused(error) => error,
             LinkError::TimedOut => HsmError::Timeout,
             LinkError::BadReply => HsmError::Internal { code: super::BAD_REPLY },
@@ -56,14 +56,6 @@ impl Link {
     }
 
     pub(super) fn exchange<T>(
-        &mut self,
-        request: &Request<'_>,
-        read: impl Fn(&mut Reader<'_>) -> Result<T, Malformed>,
-    ) -> Result<T, LinkError> {
-        self.exchange_within(request, self.timeout, read)
-    }
-
-    fn exchange_within<T>(
         &mut self,
         request: &Request<'_>,
         patience: Duration,

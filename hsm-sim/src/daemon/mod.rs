@@ -2,27 +2,29 @@
 //! Stops when told to, after the requests under way. Kept out: what the requests mean.
 
 mod harden;
+mod house;
+mod sealed;
+mod seat;
 mod session;
 mod socket;
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hsm::HsmError;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::device::Device;
-pub use harden::harden_process;
+use crate::fault::{self, Faults};
+pub use harden::{Hardening, harden_process, scrub_stack};
+use house::House;
+pub use seat::{OpenError, Sealed, Seat};
 pub use socket::{Listening, SocketError};
 
 /// How a daemon serves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// The socket's path.
     pub socket: PathBuf,
@@ -34,10 +36,12 @@ pub struct Settings {
     pub idle: Duration,
     /// How long a connection may take to log in, and a frame to arrive whole.
     pub patience: Duration,
+    /// What may be ordered to go wrong; `None` in every daemon without a control handle.
+    pub faults: Option<Arc<Faults>>,
 }
 
 impl Settings {
-    /// The defaults: own user only, 64 connections, five minutes of silence, five seconds of patience.
+    /// The defaults: own user only, 64 connections, five minutes of silence, five seconds of patience, no faults.
     #[must_use]
     pub fn new(socket: PathBuf) -> Self {
         Self {
@@ -46,116 +50,102 @@ impl Settings {
             max_connections: 64,
             idle: Duration::from_secs(300),
             patience: Duration::from_secs(5),
+            faults: None,
         }
     }
+}
+
+/// What the daemon listens to besides its socket.
+pub struct Inputs<'a> {
+    /// Has something to read when the daemon is to stop.
+    pub stop: &'a UnixStream,
+    /// Has something to read when the case was opened.
+    pub tamper: &'a UnixStream,
+    /// The control handle, where there is one.
+    pub control: Option<&'a Listening>,
 }
 
 /// How long connections get to finish when the daemon stops.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How often the daemon looks after its state file.
+const ROUND: Duration = Duration::from_secs(1);
 
-/// Serves until `stop` has something to read; then takes no more connections, lets requests under way finish,
-/// and removes the socket.
+/// Serves until told to stop; then takes no more connections, lets requests under way finish, and removes the socket.
 ///
 /// # Errors
-/// When the listener breaks.
+/// When a listener breaks.
 pub fn serve(
     listening: &Listening,
-    device: &Arc<Device>,
+    seat: &Arc<Seat>,
     settings: &Settings,
-    stop: &impl AsFd,
+    inputs: &Inputs<'_>,
 ) -> io::Result<()> {
     let house = Arc::new(House::default());
+    let mut opened = false;
+    let mut patrolled = Instant::now();
+    let tick = Timespec::try_from(ROUND).unwrap_or_default();
     loop {
         let mut watched =
-            [PollFd::new(stop, PollFlags::IN), PollFd::new(listening.listener(), PollFlags::IN)];
-        match poll(&mut watched, None) {
+            vec![PollFd::new(inputs.stop, PollFlags::IN), PollFd::new(listening.listener(), PollFlags::IN)];
+        watched.extend(inputs.control.map(|control| PollFd::new(control.listener(), PollFlags::IN)));
+        // The bell rings once; watched on, it would never be silent again.
+        watched.extend((!opened).then(|| PollFd::new(inputs.tamper, PollFlags::IN)));
+        match poll(&mut watched, Some(&tick)) {
             Err(rustix::io::Errno::INTR) => continue,
             other => other?,
         };
-        let [stopped, arrived] = watched.map(|fd| !fd.revents().is_empty());
-        if stopped {
+        let mut ready = watched.iter().map(|fd| !fd.revents().is_empty());
+        if ready.next() == Some(true) {
             break;
         }
-        if arrived {
-            match listening.listener().accept() {
-                Ok((stream, _)) => house.admit(stream, device, settings),
-                // One connection's misfortune, or too many open files: neither ends the daemon.
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(_) => std::thread::sleep(Duration::from_millis(10)),
-            }
+        if ready.next() == Some(true)
+            && let Some(stream) = accept(listening.listener())
+        {
+            house.admit(stream, seat, settings);
         }
+        if let Some(control) = inputs.control
+            && ready.next() == Some(true)
+            && let (Some(stream), Some(faults)) = (accept(control.listener()), &settings.faults)
+        {
+            take_orders(stream, Arc::clone(faults), Arc::clone(seat));
+        }
+        if ready.next() == Some(true) {
+            opened = true;
+            seat.tamper("case opened");
+        }
+        drop(ready);
+        if patrolled.elapsed() >= ROUND {
+            seat.patrol();
+            patrolled = Instant::now();
+        }
+        scrub_stack();
     }
     listening.close();
+    if let Some(control) = inputs.control {
+        control.close();
+    }
     house.empty(DRAIN);
     Ok(())
 }
 
-/// The connections being served.
-#[derive(Default)]
-struct House {
-    count: AtomicUsize,
-    next: AtomicU64,
-    streams: Mutex<Vec<(u64, UnixStream)>>,
-}
-
-impl House {
-    fn admit(self: &Arc<Self>, mut stream: UnixStream, device: &Arc<Device>, settings: &Settings) {
-        // On a listener that does not block, neither would the streams it makes on some systems.
-        if stream.set_nonblocking(false).is_err() {
-            return;
+/// One connection's misfortune, or too many open files: neither ends the daemon.
+fn accept(listener: &UnixListener) -> Option<UnixStream> {
+    match listener.accept() {
+        Ok((stream, _)) => Some(stream),
+        Err(error) => {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            None
         }
-        if !peer_allowed(&stream, &settings.allowed_uids) {
-            session::refuse(&mut stream, HsmError::Denied);
-            return;
-        }
-        if self.count.load(Ordering::SeqCst) >= settings.max_connections {
-            session::refuse(&mut stream, HsmError::Overloaded);
-            return;
-        }
-        let Ok(twin) = stream.try_clone() else { return };
-        self.count.fetch_add(1, Ordering::SeqCst);
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.lock().push((number, twin));
-        let place = Place { house: Arc::clone(self), number };
-        let (device, settings) = (Arc::clone(device), settings.clone());
-        let thread = std::thread::Builder::new().name("session".to_owned());
-        // When no thread can be started, the closure is dropped, and with it the stream and the place.
-        let _ = thread.spawn(move || {
-            let _place = place;
-            session::run(&mut stream, &device, &settings);
-        });
-    }
-
-    fn empty(&self, within: Duration) {
-        // A session that waits for its next request sees the end of its input; one at work answers first.
-        for (_, stream) in self.lock().iter() {
-            let _ = stream.shutdown(std::net::Shutdown::Read);
-        }
-        let deadline = Instant::now() + within;
-        while self.count.load(Ordering::SeqCst) > 0 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(u64, UnixStream)>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// One connection's place, given back however its thread ends.
-struct Place {
-    house: Arc<House>,
-    number: u64,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.house.lock().retain(|(number, _)| *number != self.number);
-        self.house.count.fetch_sub(1, Ordering::SeqCst);
+/// The control handle is for one person at a time, and its mode (0600) says for whom.
+fn take_orders(stream: UnixStream, faults: Arc<Faults>, seat: Arc<Seat>) {
+    if stream.set_nonblocking(false).is_err() {
+        return;
     }
-}
-
-/// The kernel's word on who connected; nothing the peer says counts.
-fn peer_allowed(stream: &UnixStream, allowed: &BTreeSet<u32>) -> bool {
-    rustix::net::sockopt::socket_peercred(stream).is_ok_and(|peer| allowed.contains(&peer.uid.as_raw()))
+    let thread = std::thread::Builder::new().name("control".to_owned());
+    let _ = thread.spawn(move || fault::serve_control(stream, &faults, &*seat));
 }

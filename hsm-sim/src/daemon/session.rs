@@ -1,18 +1,20 @@
 //! One connection: login first, then one request at a time, one reply each. A frame that does not decode is
 //! answered and then the connection is closed, since nothing after it can be trusted to be a frame.
 
+mod perform;
+
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use hsm::{DataKey, Hsm, HsmError, InputFault, SealedDataKey};
-use zeroize::Zeroizing;
+use hsm::{HsmError, InputFault};
 
-use super::Settings;
-use crate::device::Device;
+use super::{Settings, scrub_stack};
+use crate::device::{AccountName, Command, Device, Logged, Place, Role};
+use crate::log::{Actor, Event};
 use crate::protocol::codec::{Malformed, Writer};
 use crate::protocol::frame::{self, Frame, FrameError, FrameReader};
 use crate::protocol::request::Request;
-use crate::protocol::{NO_REQUEST, parts, reply};
+use crate::protocol::{NO_REQUEST, reply};
 
 /// How long a reply may take to be taken away by a peer that does not read.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
@@ -24,15 +26,18 @@ pub(super) fn run(stream: &mut UnixStream, device: &Device, settings: &Settings)
         return;
     }
     let mut reader = FrameReader::new();
-    let mut session = Session { device, logged_in: false };
+    let mut session = Session { device, places: settings.max_connections, who: None, place: None };
     loop {
-        let idle = if session.logged_in { settings.idle } else { settings.patience };
-        let (answer, go_on) =
-            match reader.next(stream, idle, settings.patience, |frame| session.answer(&frame)) {
-                Ok(step) => step,
-                Err(FrameError::Malformed) => (error(NO_REQUEST, MALFORMED), false),
-                Err(FrameError::TimedOut | FrameError::Closed | FrameError::Broken) => return,
-            };
+        let idle = if session.who.is_some() { settings.idle } else { settings.patience };
+        let (answer, go_on) = match reader.next(stream, idle, settings.patience, |frame| {
+            let step = session.answer(&frame);
+            scrub_stack();
+            step
+        }) {
+            Ok(step) => step,
+            Err(FrameError::Malformed) => (error(NO_REQUEST, MALFORMED), false),
+            Err(FrameError::TimedOut | FrameError::Closed | FrameError::Broken) => return,
+        };
         if frame::send(stream, answer).is_err() || !go_on {
             return;
         }
@@ -49,7 +54,9 @@ pub(super) fn refuse(stream: &mut UnixStream, why: HsmError) {
 
 struct Session<'a> {
     device: &'a Device,
-    logged_in: bool,
+    places: usize,
+    who: Option<(AccountName, Role)>,
+    place: Option<Place<'a>>,
 }
 
 impl Session<'_> {
@@ -65,64 +72,64 @@ impl Session<'_> {
             Err(Refusal::Hsm(why @ (HsmError::AuthFailed { .. } | HsmError::AuthLocked))) => {
                 (error(asked.id, why), false)
             }
+            // A login for which there is no place keeps no connection from those who have one.
+            Err(Refusal::Hsm(why @ HsmError::Overloaded)) if request.command() == Command::Login => {
+                (error(asked.id, why), false)
+            }
             Err(Refusal::Hsm(why)) => (error(asked.id, why), true),
             Err(Refusal::TooLong) => (error(asked.id, HsmError::InvalidInput(InputFault::TooLong)), true),
         }
     }
 
+    /// Who may, and when, stands in the table of commands and nowhere else.
     fn perform(&mut self, request: &Request<'_>, out: &mut Writer) -> Result<(), Refusal> {
+        let command = request.command();
         match request {
             Request::Hello => return Ok(()),
-            Request::Login { pin } => {
-                // A second login on an open session proves nothing and costs nothing: it is compared like the first.
-                self.logged_in = false;
-                self.device.login(pin)?;
-                self.logged_in = true;
+            Request::Login { account, pin } => {
+                // A second login on an open session proves nothing: it is judged like the first.
+                (self.who, self.place) = (None, None);
+                let role = self.device.login(account, pin)?;
+                self.place = Some(self.device.seat(role, self.places).ok_or(HsmError::Overloaded)?);
+                self.who = Some((account.clone(), role));
                 return Ok(());
             }
-            _ if !self.logged_in => return Err(Refusal::Hsm(HsmError::SessionLost)),
             _ => {}
         }
-        let device = self.device;
-        match request {
-            Request::Hello | Request::Login { .. } => {}
-            Request::Describe => parts::put_device(out, &device.describe()?)?,
-            Request::Health => parts::put_health(out, &device.health()?),
-            Request::Random { len } => {
-                let mut bytes = Zeroizing::new(vec![0; usize::from(*len)]);
-                device.random(&mut bytes)?;
-                out.bytes(&bytes)?;
-            }
-            Request::Keys { filter } => {
-                let keys = device.keys(filter)?;
-                out.u16(u16::try_from(keys.len()).map_err(|_| Malformed)?);
-                keys.iter().try_for_each(|info| parts::put_key_info(out, info))?;
-            }
-            Request::NewDataKey { kek, context } => {
-                let (key, sealed) = device.new_data_key(kek, context)?;
-                put_made(out, &key, &sealed)?;
-            }
-            Request::OpenDataKey { sealed, context } => {
-                out.raw(device.open_data_key(sealed, context)?.expose());
-            }
-            Request::Reseal { sealed, from, to_kek, to } => {
-                parts::put_sealed(out, &device.reseal_data_key(sealed, from, to_kek, to)?)?;
-            }
-            Request::Mac { key, message } => out.raw(&device.mac(key, message)?),
-            Request::MacMany { key, messages } => {
-                let macs = device.mac_many(key, messages)?;
-                out.u16(u16::try_from(macs.len()).map_err(|_| Malformed)?);
-                macs.iter().for_each(|mac| out.raw(mac));
-            }
-            Request::Sign { key, message } => out.raw(&device.sign(key, message)?),
+        let latched = self.device.latched();
+        let Some((name, role)) = &self.who else {
+            // A device that shut itself may have no account left to log in with, and says so all the same.
+            let tells = latched.is_some() && matches!(command, Command::Health | Command::Describe);
+            return if tells {
+                perform::device_facts(self.device, request, out)
+            } else {
+                Err(Refusal::Hsm(HsmError::SessionLost))
+            };
+        };
+        let actor = Actor::Account(name.clone(), *role);
+        let rule = command.rule();
+        if !command.is_for(*role) {
+            self.device.refuse(actor, Event::Command(command), &request.subject(), HsmError::Denied);
+            return Err(Refusal::Hsm(HsmError::Denied));
         }
+        if !rule.when_full {
+            if let Some(why) = latched {
+                return Err(Refusal::Hsm(why));
+            }
+            if self.device.log_full() {
+                return Err(Refusal::Hsm(HsmError::LogFull));
+            }
+        }
+        let outcome = perform::perform(self.device, &actor, name, *role, request, out);
+        if let Err(Refusal::Hsm(why)) = &outcome
+            && rule.logged != Logged::Never
+            && *why != HsmError::LogFull
+        {
+            self.device.refuse(actor, Event::Command(command), &request.subject(), *why);
+        }
+        outcome?;
         if out.len() > crate::protocol::MAX_FRAME { Err(Refusal::TooLong) } else { Ok(()) }
     }
-}
-
-fn put_made(out: &mut Writer, key: &DataKey, sealed: &SealedDataKey) -> Result<(), Malformed> {
-    out.raw(key.expose());
-    parts::put_sealed(out, sealed)
 }
 
 enum Refusal {

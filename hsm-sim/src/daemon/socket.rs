@@ -48,6 +48,18 @@ impl Listening {
     /// # Errors
     /// [`SocketError`].
     pub fn bind(path: &Path) -> Result<Self, SocketError> {
+        Self::bind_with(path, 0o660)
+    }
+
+    /// As [`Self::bind`], for this user alone (0600).
+    ///
+    /// # Errors
+    /// [`SocketError`].
+    pub fn bind_private(path: &Path) -> Result<Self, SocketError> {
+        Self::bind_with(path, 0o600)
+    }
+
+    fn bind_with(path: &Path, mode: u32) -> Result<Self, SocketError> {
         let (parent, name) = path.parent().zip(path.file_name()).ok_or(SocketError::Path)?;
         let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
         DirBuilder::new()
@@ -81,7 +93,7 @@ impl Listening {
             Err(source) => return Err(SocketError::Io { act: "look at the socket's path", source }),
         }
         let listener = UnixListener::bind(path).map_err(io("make the socket"))?;
-        fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(io("set the socket's mode"))?;
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(io("set the socket's mode"))?;
         listener.set_nonblocking(true).map_err(io("set up the socket"))?;
         Ok(Self { listener, path: path.to_owned(), _lock: lock })
     }

@@ -1,22 +1,52 @@
-//! The device: a table of keys behind the verbs of [`hsm::Hsm`], and the PIN that guards it. It runs inside the
-//! daemon; keys come in from the sealed state and go nowhere. Kept out: sockets, files, the encoding of the state.
+//! The device: a table of keys behind the verbs of [`hsm::Hsm`], the accounts that may reach it, and the log of what
+//! they did. It runs inside the daemon; keys come in from the sealed state and go nowhere. Kept out: sockets, files,
+//! the encoding of the state.
 
+mod account;
+mod act;
+mod clock;
+mod command;
+mod export;
+mod founding;
+mod journal;
+mod keyring;
 pub mod keys;
+mod ledger;
+mod life;
+mod login;
 mod pin;
 pub mod primitives;
+mod seats;
+mod secret;
 mod selftest;
+mod tickets;
+pub mod uses;
 mod verbs;
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-use hsm::{HsmError, KeyKind, KeyLabel, KeyRef, KeyVersion, Realm};
+use hsm::{HsmError, Realm};
 
-use crate::state::{Home, RootKey, State, StateError};
-use keys::KeyObject;
+use crate::log::{Actor, Event, LogPolicy, Ring};
+use crate::state::{DeviceSecrets, Home, Periods, RootKey, SpentTickets, State, StateError};
+pub use account::{Account, AccountName, Role};
+pub use act::Act;
+pub use clock::Clock;
+pub use command::{Command, Logged, RULES, Rule};
+pub use export::judge_export;
+pub use founding::{AccountFault, Founding, fresh_state};
+use keyring::Keyring;
+use ledger::Ledger;
+pub use life::{may_be_destroyed, may_become};
+pub use login::{AccountInfo, PinState};
 pub use pin::{MAX_PIN, MAX_TRIES, MIN_PIN, PinVerifier};
+pub use seats::Place;
+pub use secret::Secret;
 use selftest::Vectors;
+pub(crate) use tickets::MAX_TICKET;
+pub use tickets::MAX_VALID;
 
 /// What went wrong inside the device, as numbers of [`HsmError::Internal`].
 pub(crate) mod fault {
@@ -30,20 +60,17 @@ pub(crate) mod fault {
 
 /// The software device.
 pub struct Device {
-    keys: BTreeMap<KeyRef, KeyObject>,
     realm: Realm,
     serial: [u8; 16],
-    latched: Option<HsmError>,
     started: Instant,
+    clock: Clock,
+    keys: RwLock<Keyring>,
     ledger: Mutex<Ledger>,
-}
-
-/// What changes while the device runs.
-struct Ledger {
-    pin: PinVerifier,
-    tries_left: u8,
-    generation: u64,
-    store: Option<(Home, RootKey)>,
+    /// Held by the one login that is being judged.
+    door: Mutex<()>,
+    comparisons: AtomicU64,
+    operators: AtomicUsize,
+    log_full: AtomicBool,
 }
 
 impl Device {
@@ -58,51 +85,121 @@ impl Device {
 
     fn open_with(home: Home, vectors: &Vectors) -> Result<Self, StateError> {
         if selftest::run(vectors).is_err() {
-            return Ok(Self::shut(HsmError::SelfTestFailed));
+            return Ok(Self::shut(HsmError::SelfTestFailed)?);
         }
         let root = home.root_key()?;
         let state = home.load(&root)?;
-        Ok(Self::running(state, Some((home, root))))
+        let device = Self::running(state, Some((home, root)));
+        device.record(Actor::Device, Event::Boot, env!("CARGO_PKG_VERSION"))?;
+        Ok(device)
     }
 
-    /// A device with the four keys and no state file, for tests inside one process. Its keys end with it.
+    /// A device with the four keys and no state file, for tests inside one process. Its keys end with it. Its
+    /// officers `first` and `second` and its `auditor` have PINs that nobody knows.
     ///
     /// # Errors
     /// [`HsmError::SelfTestFailed`], or [`HsmError::Internal`] without random bytes.
     pub fn in_memory(realm: Realm) -> Result<Self, HsmError> {
         selftest::run(&Vectors::PUBLISHED).map_err(|_| HsmError::SelfTestFailed)?;
-        let pin = PinVerifier::unusable()?;
-        Ok(Self::running(fresh_state(realm, pin)?, None))
+        Ok(Self::running(fresh_state(Founding::in_memory(realm)?)?, None))
     }
 
     fn running(state: State, store: Option<(Home, RootKey)>) -> Self {
-        let State { serial, generation, realm, pin, tries_left, objects } = state;
+        let State { serial, generation, realm, periods, accounts, secrets, spent, log, .. } = state;
         Self {
-            keys: objects.into_iter().map(|object| (object.key.clone(), object)).collect(),
             realm,
             serial,
-            latched: None,
             started: Instant::now(),
-            ledger: Mutex::new(Ledger { pin, tries_left, generation, store }),
+            clock: Clock::default(),
+            keys: RwLock::new(Keyring::new(state.objects, state.destroyed, state.latched)),
+            log_full: AtomicBool::new(log.is_full()),
+            door: Mutex::new(()),
+            comparisons: AtomicU64::new(0),
+            operators: AtomicUsize::new(0),
+            ledger: Mutex::new(Ledger {
+                generation,
+                periods,
+                accounts,
+                secrets,
+                spent,
+                log,
+                repeated: Vec::new(),
+                last_word: state.last_word,
+                store,
+            }),
         }
     }
 
-    fn shut(reason: HsmError) -> Self {
-        let pin = PinVerifier::never();
-        Self {
-            keys: BTreeMap::new(),
-            realm: Realm::Test,
-            serial: [0; 16],
-            latched: Some(reason),
-            started: Instant::now(),
-            ledger: Mutex::new(Ledger { pin, tries_left: 0, generation: 0, store: None }),
+    /// A device that came up without keys, and says why to everybody.
+    ///
+    /// # Errors
+    /// [`HsmError::Internal`] without random bytes.
+    pub fn shut(reason: HsmError) -> Result<Self, HsmError> {
+        Ok(Self::running(
+            State {
+                serial: [0; 16],
+                generation: 0,
+                realm: Realm::Test,
+                periods: Periods::default(),
+                accounts: Vec::new(),
+                secrets: DeviceSecrets::generate()?,
+                spent: SpentTickets::default(),
+                log: Ring::new(&[0; 16], LogPolicy::default()),
+                objects: Vec::new(),
+                destroyed: Vec::new(),
+                latched: Some(reason),
+                last_word: None,
+            },
+            None,
+        ))
+    }
+
+    /// Ends every key, in memory at once and on disk, for good: from now on the device answers nothing but status and
+    /// log, and says [`HsmError::Tampered`] to the rest, after every restart too. `cause` goes to the log.
+    ///
+    /// # Errors
+    /// When a file could not be destroyed. The keys in memory are gone all the same.
+    pub fn zeroise(&self, cause: &str) -> Result<(), StateError> {
+        let mut ledger = self.ledger();
+        {
+            let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+            keys.wipe(HsmError::Tampered, self.clock.now());
         }
+        let mut draft = self.full_draft(&ledger);
+        draft.spent = SpentTickets::default();
+        self.write_down(&mut draft, Actor::Device, Event::Latched, cause);
+        if ledger.last_word.is_none() {
+            ledger.last_word = Some(self.sign_head(&ledger.secrets, &draft.log));
+        }
+        // The old ones are wiped as they are dropped; these were never used for anything.
+        ledger.secrets = DeviceSecrets::generate()?;
+        ledger.generation = ledger.generation.saturating_add(1);
+        let outcome = match ledger.store.take() {
+            None => Ok(()),
+            Some((mut home, root)) => {
+                drop(root);
+                let outcome = home.zeroise(Some(&self.state(&ledger, &draft, ledger.generation)));
+                // What is left, the log above all, goes on being written if a root key could be made for it.
+                ledger.store = home.root_key().ok().map(|root| (home, root));
+                outcome
+            }
+        };
+        self.settle(&mut ledger, draft);
+        outcome
+    }
+
+    /// Is the state on disk still the one this device wrote last?
+    ///
+    /// # Errors
+    /// [`StateError`] when somebody else changed it.
+    pub fn undisturbed(&self) -> Result<(), StateError> {
+        self.ledger().store.as_ref().map_or(Ok(()), |(home, _)| home.undisturbed())
     }
 
     /// Why the device has shut itself, if it has.
     #[must_use]
     pub fn latched(&self) -> Option<HsmError> {
-        self.latched
+        self.keyring().latched
     }
 
     /// Which money it serves.
@@ -111,136 +208,24 @@ impl Device {
         self.realm
     }
 
-    /// Judges a PIN. A try is taken and written to disk before the comparison, so that whoever pulls the plug in
-    /// between has still spent it; the right PIN gives all tries back.
-    ///
-    /// # Errors
-    /// [`HsmError::AuthFailed`], [`HsmError::AuthLocked`], the latched error of a device that shut itself, or
-    /// [`HsmError::Internal`] when the state cannot be written: then nothing is compared.
-    pub fn login(&self, pin: &[u8]) -> Result<(), HsmError> {
-        if let Some(error) = self.latched {
-            return Err(error);
-        }
-        let mut ledger = self.ledger();
-        let Some(left) = ledger.tries_left.checked_sub(1) else { return Err(HsmError::AuthLocked) };
-        self.write_tries(&mut ledger, left)?;
-        if ledger.pin.admits(pin) {
-            self.write_tries(&mut ledger, MAX_TRIES)
-        } else if left == 0 {
-            Err(HsmError::AuthLocked)
-        } else {
-            Err(HsmError::AuthFailed { left: Some(left) })
-        }
+    /// Which device it is.
+    #[must_use]
+    pub fn serial(&self) -> &[u8; 16] {
+        &self.serial
     }
 
-    fn write_tries(&self, ledger: &mut Ledger, tries: u8) -> Result<(), HsmError> {
-        if let Some((home, root)) = &ledger.store {
-            let next = ledger.generation.checked_add(1).ok_or(HsmError::Internal { code: fault::STATE })?;
-            let state = State {
-                serial: self.serial,
-                generation: next,
-                realm: self.realm,
-                pin: ledger.pin.clone(),
-                tries_left: tries,
-                objects: self.keys.values().map(KeyObject::twin).collect(),
-            };
-            home.save(&state, root).map_err(|_| HsmError::Internal { code: fault::STATE })?;
-            ledger.generation = next;
-        }
-        ledger.tries_left = tries;
-        Ok(())
+    /// The device's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
-    fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    /// How many PINs were compared since the start: each a run of Argon2id.
+    #[must_use]
+    pub fn comparisons(&self) -> u64 {
+        self.comparisons.load(Ordering::SeqCst)
     }
-}
-
-/// The state of a new device: a random serial number and version 1 of the four keys.
-///
-/// # Errors
-/// [`HsmError::Internal`] without random bytes.
-pub fn fresh_state(realm: Realm, pin: PinVerifier) -> Result<State, HsmError> {
-    let four = [
-        (KeyLabel::KEK_CARD, KeyKind::Kek256),
-        (KeyLabel::MAC_PAN, KeyKind::Mac256),
-        (KeyLabel::MAC_REQUEST, KeyKind::Mac256),
-        (KeyLabel::SIGN_AUDIT, KeyKind::SignEd25519),
-    ];
-    let mut objects = Vec::with_capacity(four.len());
-    for (label, kind) in four {
-        objects.push(KeyObject::generate(label.at(KeyVersion::FIRST), kind)?);
-    }
-    let mut serial = [0; 16];
-    primitives::random(&mut serial)?;
-    Ok(State { serial, generation: 1, realm, pin, tries_left: MAX_TRIES, objects })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hsm::{Hsm, KeyFilter};
-
-    fn home(dir: &std::path::Path) -> Home {
-        let home = reopened(dir);
-        home.initialise(Realm::Test, b"135790").unwrap();
-        home
-    }
-
-    fn reopened(dir: &std::path::Path) -> Home {
-        Home::open(&dir.join("state")).unwrap()
-    }
-
-    #[test]
-    fn a_failed_self_test_loads_no_key_and_latches() {
-        let dir = tempfile::tempdir().unwrap();
-        drop(home(dir.path()));
-        for spoiled in selftest::spoiled_vectors() {
-            let device = Device::open_with(reopened(dir.path()), &spoiled).unwrap();
-            assert!(device.keys.is_empty());
-            let key = KeyLabel::MAC_PAN.at(KeyVersion::FIRST);
-            assert_eq!(device.mac(&key, b"m"), Err(HsmError::SelfTestFailed));
-            assert_eq!(device.keys(&KeyFilter::default()), Err(HsmError::SelfTestFailed));
-            assert_eq!(device.login(b"135790"), Err(HsmError::SelfTestFailed));
-            assert_eq!(device.health().unwrap().latched, Some(HsmError::SelfTestFailed));
-        }
-    }
-
-    #[test]
-    fn wrong_pins_lock_the_device_and_the_count_survives_a_restart() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut device = Device::open(home(dir.path())).unwrap();
-        for left in (1..MAX_TRIES).rev() {
-            assert_eq!(device.login(b"000000"), Err(HsmError::AuthFailed { left: Some(left) }));
-            drop(device);
-            device = Device::open(reopened(dir.path())).unwrap();
-        }
-        assert_eq!(device.login(b"000000"), Err(HsmError::AuthLocked));
-        assert_eq!(device.login(b"135790"), Err(HsmError::AuthLocked));
-    }
-
-    #[test]
-    fn the_right_pin_gives_all_tries_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let device = Device::open(home(dir.path())).unwrap();
-        assert!(device.login(b"000000").is_err());
-        assert_eq!(device.login(b"135790"), Ok(()));
-        assert_eq!(device.login(b"1"), Err(HsmError::AuthFailed { left: Some(MAX_TRIES - 1) }));
-    }
-
-    #[test]
-    fn the_in_memory_device_conforms() {
-        let device = std::sync::Arc::new(Device::in_memory(Realm::Live).unwrap());
-        let connect = || -> Result<Box<dyn Hsm>, HsmError> { Ok(Box::new(std::sync::Arc::clone(&device))) };
-        let first = |label: KeyLabel| label.at(KeyVersion::FIRST);
-        let keys = hsm::conformance::TestKeys {
-            realm: Realm::Live,
-            kek: first(KeyLabel::KEK_CARD),
-            mac: first(KeyLabel::MAC_PAN),
-            other_mac: first(KeyLabel::MAC_REQUEST),
-            sign: first(KeyLabel::SIGN_AUDIT),
-        };
-        let report = hsm::conformance::run(&connect, &keys);
-        assert!(report.holds() && report.skipped.is_empty(), "{report:?}");
-    }
-}
+mod laws;

@@ -105,6 +105,11 @@ impl<'a> Reader<'a> {
     /// A byte string with its length.
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let len = usize::from(self.u16()?);
+        self.take(len)
+    }
+
+    /// So many bytes.
+    pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let (head, rest) = self.0.split_at_checked(len).ok_or(Malformed)?;
         self.0 = rest;
         Ok(head)
@@ -113,6 +118,11 @@ impl<'a> Reader<'a> {
     /// A byte string with its length, as text.
     pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
         std::str::from_utf8(self.bytes()?).map_err(|_| Malformed)
+    }
+
+    /// Nothing may be left, of a reader that is lent.
+    pub(crate) fn end(&self) -> Result<(), Malformed> {
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
     }
 
     /// Nothing may be left.

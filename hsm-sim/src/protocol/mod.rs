@@ -5,13 +5,14 @@
 //! id, one code byte (the command of a request, the status of a reply), and the body.
 
 pub(crate) mod codec;
+pub(crate) mod control;
 pub(crate) mod frame;
 pub(crate) mod parts;
 pub(crate) mod reply;
 pub(crate) mod request;
 
 /// The version every frame carries.
-pub(crate) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 2;
 /// The longest frame, without its length field, in bytes.
 pub(crate) const MAX_FRAME: usize = 64 * 1024;
 /// The id of a reply that answers no request: a refusal before any was read.

@@ -1,7 +1,7 @@
 //! How the contract's types travel: key references, contexts, seals, key facts, device facts. Contexts travel as
 //! their typed parts and are encoded again inside the device, so no raw associated data can be sent.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use hsm::{
     Capabilities, Context, DeviceInfo, Health, IvSource, Kcv, KeyFilter, KeyInfo, KeyKind, KeyLabel, KeyRef,
@@ -12,6 +12,17 @@ use super::codec::{Malformed, Reader, Writer};
 use super::reply;
 
 type Put = Result<(), Malformed>;
+/// Stands for a time that is not known.
+const NO_TIME: u64 = u64::MAX;
+/// Stands for a count that nobody keeps.
+const NO_COUNT: u64 = u64::MAX;
+
+fn moment(from: &mut Reader<'_>) -> Result<Option<SystemTime>, Malformed> {
+    match from.u64()? {
+        NO_TIME => Ok(None),
+        seconds => UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).map(Some).ok_or(Malformed),
+    }
+}
 
 pub(crate) fn put_key(out: &mut Writer, key: &KeyRef) -> Put {
     out.bytes(key.label.as_str().as_bytes())?;
@@ -85,6 +96,11 @@ pub(crate) fn put_key_info(out: &mut Writer, info: &KeyInfo) -> Put {
     out.raw(&info.kcv.0);
     out.u64(info.created.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs());
     out.u8(u8::from(info.local) | u8::from(info.extractable) << 1);
+    for moment in [info.deactivated, info.expires] {
+        let seconds = moment.and_then(|moment| moment.duration_since(UNIX_EPOCH).ok());
+        out.u64(seconds.map_or(NO_TIME, |since| since.as_secs()));
+    }
+    out.u64(info.uses.unwrap_or(NO_COUNT));
     out.bytes(info.public.as_deref().unwrap_or_default())
 }
 
@@ -99,6 +115,8 @@ pub(crate) fn key_info(from: &mut Reader<'_>) -> Result<KeyInfo, Malformed> {
     if flags > 3 {
         return Err(Malformed);
     }
+    let (deactivated, expires) = (moment(from)?, moment(from)?);
+    let uses = from.u64()?;
     let public = from.bytes()?;
     Ok(KeyInfo {
         key,
@@ -107,9 +125,11 @@ pub(crate) fn key_info(from: &mut Reader<'_>) -> Result<KeyInfo, Malformed> {
         realm,
         kcv,
         created,
+        deactivated,
+        expires,
         local: flags & 1 != 0,
         extractable: flags & 2 != 0,
-        uses: None,
+        uses: (uses != NO_COUNT).then_some(uses),
         public: (!public.is_empty()).then(|| public.to_vec()),
     })
 }

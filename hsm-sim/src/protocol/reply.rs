@@ -1,6 +1,6 @@
 //! What a reply's status byte says, and how an error travels: three bytes, a closed set, never any input.
 
-use hsm::{Capability, HsmError, InputFault, KeyStatus};
+use hsm::{Capability, Finding, HsmError, InputFault, KeyStatus};
 
 /// The status of a reply that carries a result.
 pub(crate) const OK: u8 = 0;
@@ -35,6 +35,7 @@ pub(crate) fn error_bytes(error: HsmError) -> [u8; ERROR_LEN] {
             let [high, low] = code.to_be_bytes();
             [18, high, low]
         }
+        HsmError::Misconfigured(finding) => [19, finding.code(), 0],
     }
 }
 
@@ -64,6 +65,7 @@ pub(crate) fn error(bytes: [u8; ERROR_LEN]) -> Option<HsmError> {
         16 => HsmError::SelfTestFailed,
         17 => HsmError::RollbackDetected,
         18 => HsmError::Internal { code: u16::from_be_bytes([a, b]) },
+        19 => HsmError::Misconfigured(Finding::from_code(a)?),
         _ => return None,
     };
     // One spelling per error: details that mean nothing must be zero.

@@ -1,9 +1,10 @@
 //! The closed set of requests. One table of codes; one encoder and one strict decoder, held together by a test.
 
-use hsm::{Context, KeyFilter, KeyRef, MAX_BATCH, SealedDataKey};
+use hsm::{Approval, Context, KeyFilter, KeyRef, KeySpec, KeyStatus, MAX_BATCH, SealedDataKey};
 
 use super::codec::{Malformed, Reader, Writer};
-use super::{frame, parts};
+use super::{control, frame, parts};
+use crate::device::{AccountName, Act, Command};
 
 /// The longest PIN, in bytes.
 pub(crate) const MAX_PIN: usize = 128;
@@ -12,8 +13,8 @@ pub(crate) const MAX_PIN: usize = 128;
 pub(crate) enum Request<'a> {
     /// Is anybody there? The only request besides login that needs no PIN.
     Hello,
-    /// Opens the session.
-    Login { pin: &'a [u8] },
+    /// Opens the session of an account.
+    Login { account: AccountName, pin: &'a [u8] },
     /// As `Hsm::describe`.
     Describe,
     /// As `Hsm::health`.
@@ -34,32 +35,91 @@ pub(crate) enum Request<'a> {
     MacMany { key: KeyRef, messages: Vec<&'a [u8]> },
     /// As `Hsm::sign`.
     Sign { key: KeyRef, message: &'a [u8] },
+    /// As `Hsm::create_key`.
+    CreateKey { spec: KeySpec, approval: Approval },
+    /// As `Hsm::rotate_key`.
+    RotateKey { spec: KeySpec, approval: Approval },
+    /// As `Hsm::set_status`.
+    SetStatus { key: KeyRef, status: KeyStatus, approval: Approval },
+    /// As `Hsm::destroy_key`.
+    DestroyKey { key: KeyRef, approval: Approval },
+    /// An officer's ticket for an act.
+    Approve { act: &'a str, seconds: u32 },
+    /// As `Hsm::drain_log`.
+    DrainLog { after: u64, max: u16 },
+    /// The signed head of the log.
+    LogHead,
+    /// Tries back for an account.
+    Unlock { account: AccountName },
+    /// A new PIN for the session's own account.
+    ChangePin { old: &'a [u8], new: &'a [u8] },
+    /// The list of accounts.
+    Accounts,
 }
 
 impl<'a> Request<'a> {
-    fn code(&self) -> u8 {
+    /// What is asked.
+    pub(crate) fn command(&self) -> Command {
         match self {
-            Self::Hello => 1,
-            Self::Login { .. } => 2,
-            Self::Describe => 3,
-            Self::Health => 4,
-            Self::Random { .. } => 5,
-            Self::Keys { .. } => 6,
-            Self::NewDataKey { .. } => 7,
-            Self::OpenDataKey { .. } => 8,
-            Self::Reseal { .. } => 9,
-            Self::Mac { .. } => 10,
-            Self::MacMany { .. } => 11,
-            Self::Sign { .. } => 12,
+            Self::Hello => Command::Hello,
+            Self::Login { .. } => Command::Login,
+            Self::Describe => Command::Describe,
+            Self::Health => Command::Health,
+            Self::Random { .. } => Command::Random,
+            Self::Keys { .. } => Command::Keys,
+            Self::NewDataKey { .. } => Command::NewDataKey,
+            Self::OpenDataKey { .. } => Command::OpenDataKey,
+            Self::Reseal { .. } => Command::Reseal,
+            Self::Mac { .. } => Command::Mac,
+            Self::MacMany { .. } => Command::MacMany,
+            Self::Sign { .. } => Command::Sign,
+            Self::CreateKey { .. } => Command::CreateKey,
+            Self::RotateKey { .. } => Command::RotateKey,
+            Self::SetStatus { .. } => Command::SetStatus,
+            Self::DestroyKey { .. } => Command::DestroyKey,
+            Self::Approve { .. } => Command::Approve,
+            Self::DrainLog { .. } => Command::DrainLog,
+            Self::LogHead => Command::LogHead,
+            Self::Unlock { .. } => Command::Unlock,
+            Self::ChangePin { .. } => Command::ChangePin,
+            Self::Accounts => Command::Accounts,
+        }
+    }
+
+    /// On what, for the log: a key, an act or an account, and never a message.
+    pub(crate) fn subject(&self) -> String {
+        match self {
+            Self::Hello
+            | Self::Describe
+            | Self::Health
+            | Self::Random { .. }
+            | Self::Keys { .. }
+            | Self::DrainLog { .. }
+            | Self::LogHead
+            | Self::ChangePin { .. }
+            | Self::Accounts => String::new(),
+            Self::Login { account, .. } | Self::Unlock { account } => account.to_string(),
+            Self::NewDataKey { kek, .. } | Self::Reseal { to_kek: kek, .. } => kek.to_string(),
+            Self::OpenDataKey { sealed, .. } => sealed.kek.to_string(),
+            Self::Mac { key, .. } | Self::MacMany { key, .. } | Self::Sign { key, .. } => key.to_string(),
+            Self::CreateKey { spec, .. } => Act::Create(spec.label.clone()).to_string(),
+            Self::RotateKey { spec, .. } => Act::Rotate(spec.label.clone()).to_string(),
+            Self::SetStatus { key, status, .. } => Act::Status(key.clone(), *status).to_string(),
+            Self::DestroyKey { key, .. } => Act::Destroy(key.clone()).to_string(),
+            // Only what is an act is repeated, so that no other text comes into the log.
+            Self::Approve { act, .. } => Act::parse(act).map_or_else(String::new, |act| act.to_string()),
         }
     }
 
     /// The request as a frame that can be sent.
     pub(crate) fn to_frame(&self, id: u32) -> Result<Writer, Malformed> {
-        let mut out = frame::start(id, self.code(), self.size_hint());
+        let mut out = frame::start(id, self.command().code(), self.size_hint());
         match self {
-            Self::Hello | Self::Describe | Self::Health => {}
-            Self::Login { pin } => out.bytes(pin)?,
+            Self::Hello | Self::Describe | Self::Health | Self::LogHead | Self::Accounts => {}
+            Self::Login { account, pin } => {
+                control::put_account(&mut out, account)?;
+                out.bytes(pin)?;
+            }
             Self::Random { len } => out.u16(*len),
             Self::Keys { filter } => parts::put_filter(&mut out, filter)?,
             Self::NewDataKey { kek, context } => {
@@ -85,6 +145,32 @@ impl<'a> Request<'a> {
                 out.u16(u16::try_from(messages.len()).map_err(|_| Malformed)?);
                 messages.iter().try_for_each(|message| out.bytes(message))?;
             }
+            Self::CreateKey { spec, approval } | Self::RotateKey { spec, approval } => {
+                control::put_spec(&mut out, spec)?;
+                control::put_approval(&mut out, approval)?;
+            }
+            Self::SetStatus { key, status, approval } => {
+                parts::put_key(&mut out, key)?;
+                out.u8(status.code());
+                control::put_approval(&mut out, approval)?;
+            }
+            Self::DestroyKey { key, approval } => {
+                parts::put_key(&mut out, key)?;
+                control::put_approval(&mut out, approval)?;
+            }
+            Self::Approve { act, seconds } => {
+                out.bytes(act.as_bytes())?;
+                out.u32(*seconds);
+            }
+            Self::DrainLog { after, max } => {
+                out.u64(*after);
+                out.u16(*max);
+            }
+            Self::Unlock { account } => control::put_account(&mut out, account)?,
+            Self::ChangePin { old, new } => {
+                out.bytes(old)?;
+                out.bytes(new)?;
+            }
         }
         Ok(out)
     }
@@ -102,27 +188,51 @@ impl<'a> Request<'a> {
     /// Reads a request; every byte must belong to it.
     pub(crate) fn decode(code: u8, body: &'a [u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(body);
-        let request = match code {
-            1 => Self::Hello,
-            2 => Self::Login { pin: short(from.bytes()?, MAX_PIN)? },
-            3 => Self::Describe,
-            4 => Self::Health,
-            5 => Self::Random { len: from.u16()? },
-            6 => Self::Keys { filter: parts::filter(&mut from)? },
-            7 => Self::NewDataKey { kek: parts::key(&mut from)?, context: parts::context(&mut from)? },
-            8 => Self::OpenDataKey { sealed: parts::sealed(&mut from)?, context: parts::context(&mut from)? },
-            9 => Self::Reseal {
-                sealed: parts::sealed(&mut from)?,
-                from: parts::context(&mut from)?,
-                to_kek: parts::key(&mut from)?,
-                to: parts::context(&mut from)?,
+        let from = &mut from;
+        let request = match Command::from_code(code).ok_or(Malformed)? {
+            Command::Hello => Self::Hello,
+            Command::Login => Self::Login { account: control::account(from)?, pin: pin(from)? },
+            Command::Describe => Self::Describe,
+            Command::Health => Self::Health,
+            Command::Random => Self::Random { len: from.u16()? },
+            Command::Keys => Self::Keys { filter: parts::filter(from)? },
+            Command::NewDataKey => {
+                Self::NewDataKey { kek: parts::key(from)?, context: parts::context(from)? }
+            }
+            Command::OpenDataKey => {
+                Self::OpenDataKey { sealed: parts::sealed(from)?, context: parts::context(from)? }
+            }
+            Command::Reseal => Self::Reseal {
+                sealed: parts::sealed(from)?,
+                from: parts::context(from)?,
+                to_kek: parts::key(from)?,
+                to: parts::context(from)?,
             },
-            10 => Self::Mac { key: parts::key(&mut from)?, message: from.bytes()? },
-            11 => Self::MacMany { key: parts::key(&mut from)?, messages: messages(&mut from)? },
-            12 => Self::Sign { key: parts::key(&mut from)?, message: from.bytes()? },
-            _ => return Err(Malformed),
+            Command::Mac => Self::Mac { key: parts::key(from)?, message: from.bytes()? },
+            Command::MacMany => Self::MacMany { key: parts::key(from)?, messages: messages(from)? },
+            Command::Sign => Self::Sign { key: parts::key(from)?, message: from.bytes()? },
+            Command::CreateKey => {
+                Self::CreateKey { spec: control::spec(from)?, approval: control::approval(from)? }
+            }
+            Command::RotateKey => {
+                Self::RotateKey { spec: control::spec(from)?, approval: control::approval(from)? }
+            }
+            Command::SetStatus => Self::SetStatus {
+                key: parts::key(from)?,
+                status: KeyStatus::from_code(from.u8()?).ok_or(Malformed)?,
+                approval: control::approval(from)?,
+            },
+            Command::DestroyKey => {
+                Self::DestroyKey { key: parts::key(from)?, approval: control::approval(from)? }
+            }
+            Command::Approve => Self::Approve { act: control::act(from)?, seconds: from.u32()? },
+            Command::DrainLog => Self::DrainLog { after: from.u64()?, max: from.u16()? },
+            Command::LogHead => Self::LogHead,
+            Command::Unlock => Self::Unlock { account: control::account(from)? },
+            Command::ChangePin => Self::ChangePin { old: pin(from)?, new: pin(from)? },
+            Command::Accounts => Self::Accounts,
         };
-        from.finish()?;
+        from.end()?;
         Ok(request)
     }
 }
@@ -135,82 +245,10 @@ fn messages<'a>(from: &mut Reader<'a>) -> Result<Vec<&'a [u8]>, Malformed> {
     (0..count).map(|_| from.bytes()).collect()
 }
 
-fn short(bytes: &[u8], limit: usize) -> Result<&[u8], Malformed> {
-    if bytes.len() <= limit { Ok(bytes) } else { Err(Malformed) }
+fn pin<'a>(from: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+    let bytes = from.bytes()?;
+    if bytes.len() <= MAX_PIN { Ok(bytes) } else { Err(Malformed) }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hsm::{KeyLabel, KeyVersion, Realm, WrapSuite};
-    use proptest::prelude::*;
-
-    fn requests() -> Vec<Request<'static>> {
-        let kek = KeyLabel::KEK_CARD.at(KeyVersion::FIRST);
-        let mac = KeyLabel::MAC_PAN.at(KeyVersion::FIRST);
-        let suite = WrapSuite::Aes256GcmData;
-        let context = Context::data_key(Realm::Test, &kek, suite, [3; 16], "clinic", "card", 1).unwrap();
-        let sealed = SealedDataKey { suite, kek: kek.clone(), iv: [1; 12], ct: [2; 48] };
-        vec![
-            Request::Hello,
-            Request::Login { pin: b"123456" },
-            Request::Describe,
-            Request::Health,
-            Request::Random { len: 32 },
-            Request::Keys { filter: KeyFilter { label: Some(KeyLabel::MAC_PAN), kind: None } },
-            Request::NewDataKey { kek: kek.clone(), context: context.clone() },
-            Request::OpenDataKey { sealed: sealed.clone(), context: context.clone() },
-            Request::Reseal { sealed, from: context.clone(), to_kek: kek, to: context },
-            Request::Mac { key: mac.clone(), message: b"message" },
-            Request::MacMany { key: mac.clone(), messages: vec![b"one", b"two"] },
-            Request::Sign { key: mac, message: b"message" },
-        ]
-    }
-
-    fn body(frame: &Writer) -> &[u8] {
-        &frame.as_slice()[10..]
-    }
-
-    #[test]
-    fn every_request_decodes_to_itself_and_to_nothing_when_cut_or_extended() {
-        for request in requests() {
-            let frame = request.to_frame(9).unwrap();
-            let again = Request::decode(request.code(), body(&frame)).unwrap().to_frame(9).unwrap();
-            assert_eq!(frame.as_slice(), again.as_slice());
-            for len in 0..body(&frame).len() {
-                assert!(Request::decode(request.code(), &body(&frame)[..len]).is_err());
-            }
-            let mut longer = body(&frame).to_vec();
-            longer.push(0);
-            assert!(Request::decode(request.code(), &longer).is_err());
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_decodes_encodes_back_to_the_same_bytes(
-            code in any::<u8>(), bytes in proptest::collection::vec(any::<u8>(), 0..300)
-        ) {
-            if let Ok(request) = Request::decode(code, &bytes) {
-                let frame = request.to_frame(1).unwrap();
-                prop_assert_eq!(body(&frame), &bytes[..]);
-            }
-        }
-
-        #[test]
-        fn altered_requests_never_make_the_decoder_panic(
-            which in 0usize..12, flips in proptest::collection::vec((0usize..300, any::<u8>()), 1..6)
-        ) {
-            let request = &requests()[which];
-            let frame = request.to_frame(1).unwrap();
-            let mut bytes = body(&frame).to_vec();
-            for (at, value) in flips {
-                if let Some(byte) = bytes.get_mut(at) { *byte = value; }
-            }
-            if let Ok(read) = Request::decode(request.code(), &bytes) {
-                let again = read.to_frame(1).unwrap();
-                prop_assert_eq!(body(&again), &bytes[..]);
-            }
-        }
-    }
-}
+mod laws;

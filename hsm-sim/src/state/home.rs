@@ -3,15 +3,15 @@
 //! absent or broken current file is never the work of a crash, and is refused rather than papered over.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use hsm::Realm;
-use zeroize::Zeroizing;
-
-use super::{RootKey, State, StateError, sealed};
-use crate::device::{MAX_TRIES, PinVerifier, fresh_state, primitives};
+use super::nv::{self, Nv, Verdict};
+use super::{RootKey, State, StateError, files, sealed};
+use crate::device::{Founding, MAX_TRIES, fresh_state, primitives};
 
 /// The sealed state.
 pub const CURRENT_FILE: &str = "state.bin";
@@ -19,18 +19,24 @@ pub const CURRENT_FILE: &str = "state.bin";
 pub const PREVIOUS_FILE: &str = "state.prev";
 /// A state being written; worthless until renamed.
 pub const NEW_FILE: &str = "state.new";
-/// The root key.
-pub const ROOT_KEY_FILE: &str = "root.key";
-/// Locked by the daemon that holds the directory.
+/// Locked by the daemon that holds the directory; names its process.
 pub const LOCK_FILE: &str = "lock";
 
 /// A longer file is no state of ours, and is not read into memory.
-const MAX_STATE: u64 = 1024 * 1024;
+const MAX_STATE: usize = 4 * 1024 * 1024;
+/// How long a directory that is held is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A state directory, held by this process until dropped.
 pub struct Home {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     _lock: File,
+    /// The second place for the generation.
+    pub(super) nv: Option<Nv>,
+    /// The root key, when custodians brought it and no file has it.
+    pub(super) brought: Option<RootKey>,
+    /// Hash of the state file as this process last wrote or read it.
+    seen: Mutex<Option<[u8; 32]>>,
 }
 
 impl Home {
@@ -40,19 +46,43 @@ impl Home {
     /// [`StateError::Held`] when another process holds it, [`StateError::Exposed`] when others may enter it.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(io("create", "the state directory"))?;
-        private(dir, "the state directory")?;
+        made.map_err(files::io("create", "the state directory"))?;
+        files::private(dir, "the state directory")?;
         let mut options = OpenOptions::new();
         options.create(true).truncate(false).write(true).mode(0o600);
-        let lock = options.open(dir.join(LOCK_FILE)).map_err(io("open", LOCK_FILE))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StateError::Held),
-            Err(TryLockError::Error(source)) => {
-                return Err(StateError::Io { act: "lock", file: LOCK_FILE, source });
+        let lock = options.open(dir.join(LOCK_FILE)).map_err(files::io("open", LOCK_FILE))?;
+        let begun = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                // One that is on its way out, or has just forked, lets go in a moment.
+                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(TryLockError::WouldBlock) => return Err(StateError::Held),
+                Err(TryLockError::Error(source)) => {
+                    return Err(StateError::Io { act: "lock", file: LOCK_FILE, source });
+                }
             }
         }
-        Ok(Self { dir: dir.to_owned(), _lock: lock })
+        // For `tamper`, which has to find the process; the lock, not the number, says who holds the directory.
+        let named =
+            lock.set_len(0).and_then(|()| io::Write::write_all(&mut &lock, process_line().as_bytes()));
+        named.map_err(files::io("write", LOCK_FILE))?;
+        Ok(Self { dir: dir.to_owned(), _lock: lock, nv: None, brought: None, seen: Mutex::new(None) })
+    }
+
+    /// Keeps the generation in a second file as well, so that a state set back is noticed. Best on another mount.
+    #[must_use]
+    pub fn guarded_by(mut self, path: &Path) -> Self {
+        self.nv = Some(Nv::at(path));
+        self
+    }
+
+    /// Is the generation kept in a second place?
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        self.nv.is_some()
     }
 
     /// Is there a device here?
@@ -65,19 +95,18 @@ impl Home {
     ///
     /// # Errors
     /// [`StateError::AlreadyInitialised`] when a state is here, [`StateError::Pin`] for a PIN of a bad length.
-    pub fn initialise(&self, realm: Realm, pin: &[u8]) -> Result<(), StateError> {
-        if self.is_initialised() || self.path(PREVIOUS_FILE).exists() {
+    pub fn initialise(&self, founding: Founding) -> Result<(), StateError> {
+        if self.is_initialised() || self.path(PREVIOUS_FILE).exists() || self.was_zeroised() {
             return Err(StateError::AlreadyInitialised);
         }
-        let pin = PinVerifier::of(pin).map_err(|_| StateError::Pin)?;
-        if !self.path(ROOT_KEY_FILE).exists() {
-            self.write_root_key()?;
+        if !self.path(super::ROOT_KEY_FILE).exists() {
+            self.write_root_key(&RootKey::fill_with(|bytes| primitives::random(bytes))?)?;
         }
         let root = self.root_key()?;
-        self.save(&fresh_state(realm, pin)?, &root)
+        self.save(&fresh_state(founding)?, &root)
     }
 
-    /// Gives all PIN tries back to a locked device. Whoever may write this directory may do it, and holds the
+    /// Gives every locked account its PIN tries back. Whoever may write this directory may do it, and holds the
     /// root key anyway.
     ///
     /// # Errors
@@ -85,137 +114,116 @@ impl Home {
     pub fn unlock(&self) -> Result<(), StateError> {
         let root = self.root_key()?;
         let mut state = self.load(&root)?;
-        state.tries_left = MAX_TRIES;
+        state.accounts.iter_mut().for_each(|account| account.tries_left = MAX_TRIES);
         state.generation = state.generation.saturating_add(1);
         self.save(&state, &root)
     }
 
-    /// Reads the root key.
+    /// Reads the state, and compares its generation with the second place where one is kept.
     ///
     /// # Errors
-    /// [`StateError::Missing`], [`StateError::Exposed`], [`StateError::RootKey`].
-    pub fn root_key(&self) -> Result<RootKey, StateError> {
-        let path = self.path(ROOT_KEY_FILE);
-        let mut file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(StateError::Missing(ROOT_KEY_FILE));
-            }
-            other => other.map_err(io("open", ROOT_KEY_FILE))?,
-        };
-        private(&path, ROOT_KEY_FILE)?;
-        let mut text = Zeroizing::new([0_u8; 80]);
-        let mut filled = 0;
-        while let Some(room) = text.get_mut(filled..).filter(|room| !room.is_empty()) {
-            match file.read(room).map_err(io("read", ROOT_KEY_FILE))? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        let digits = text.get(..filled).unwrap_or_default().trim_ascii();
-        RootKey::fill_with(|out| {
-            let (pairs, rest) = digits.as_chunks::<2>();
-            if pairs.len() != out.len() || !rest.is_empty() {
-                return Err(StateError::RootKey);
-            }
-            for (byte, &[high, low]) in out.iter_mut().zip(pairs) {
-                *byte = (nibble(high)? << 4) | nibble(low)?;
-            }
-            Ok(())
-        })
-    }
-
-    /// Reads the state.
-    ///
-    /// # Errors
-    /// [`StateError::Missing`], [`StateError::OnlyPrevious`], and those of [`super::open`].
+    /// [`StateError::Missing`], [`StateError::OnlyPrevious`], those of [`super::open`], and
+    /// [`StateError::RolledBack`] with its neighbours when the two places do not fit.
     pub fn load(&self, root: &RootKey) -> Result<State, StateError> {
-        let path = self.path(CURRENT_FILE);
-        let file = match File::open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let previous = self.path(PREVIOUS_FILE).exists();
-                return Err(if previous {
-                    StateError::OnlyPrevious
-                } else {
-                    StateError::Missing(CURRENT_FILE)
-                });
-            }
-            other => other.map_err(io("open", CURRENT_FILE))?,
-        };
-        let mut bytes = Vec::new();
-        file.take(MAX_STATE + 1).read_to_end(&mut bytes).map_err(io("read", CURRENT_FILE))?;
-        if bytes.len() as u64 > MAX_STATE {
-            return Err(StateError::Foreign);
+        let (state, guarded) = self.load_unjudged(root)?;
+        match (&self.nv, guarded) {
+            (None, false) => {}
+            (None, true) => return Err(StateError::NvNeeded),
+            (Some(nv), guarded) => match nv.read(&state)? {
+                None if guarded => return Err(StateError::NvMissing),
+                None => {}
+                Some(noted) => match nv::judge(state.generation, noted) {
+                    // After a crash between the two writes the second is made up for at once.
+                    Verdict::Current if noted != state.generation => nv.write(&state)?,
+                    Verdict::Current => {}
+                    Verdict::StateIsOld => {
+                        return Err(StateError::RolledBack { state: state.generation, noted });
+                    }
+                    Verdict::NvIsOld => {
+                        return Err(StateError::NvRolledBack { state: state.generation, noted });
+                    }
+                },
+            },
         }
-        sealed::open(&bytes, root)
+        Ok(state)
     }
 
-    /// Writes the state. When this returns, the new state is on disk; killed before, the old one is.
+    /// Reads the state whatever the second place says, and whether it was written with one.
+    pub(super) fn load_unjudged(&self, root: &RootKey) -> Result<(State, bool), StateError> {
+        let Some(bytes) = files::read(&self.path(CURRENT_FILE), CURRENT_FILE, MAX_STATE)? else {
+            return Err(match (self.was_zeroised(), self.path(PREVIOUS_FILE).exists()) {
+                (true, _) => StateError::Zeroised,
+                (false, true) => StateError::OnlyPrevious,
+                (false, false) => StateError::Missing(CURRENT_FILE),
+            });
+        };
+        match sealed::open_marked(&bytes, root) {
+            Err(_) if self.was_zeroised() => Err(StateError::Zeroised),
+            Err(error) => Err(error),
+            Ok(opened) => {
+                self.note_seen(&bytes);
+                Ok(opened)
+            }
+        }
+    }
+
+    /// Writes the state. When this returns, the new state is on disk, in both places where two are kept; killed
+    /// before, the old one is, or the new one is and the second place is one behind, which [`Self::load`] allows.
     ///
     /// # Errors
-    /// [`StateError::Io`]; the old state is then still the current one.
+    /// [`StateError::Io`]; the old state is then still the current one. [`StateError::Disturbed`] when somebody else
+    /// wrote the current one.
     pub fn save(&self, state: &State, root: &RootKey) -> Result<(), StateError> {
-        let bytes = sealed::seal(state, root)?;
-        self.write_new(NEW_FILE, &bytes)?;
+        self.undisturbed()?;
+        let bytes = sealed::seal_marked(state, root, self.is_guarded())?;
+        files::write_new(&self.path(NEW_FILE), NEW_FILE, &bytes)?;
         if self.is_initialised() {
             // The previous name is replaced by unlink and link; the current name is never without a file.
             let previous = self.path(PREVIOUS_FILE);
             match fs::remove_file(&previous) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(io("replace", PREVIOUS_FILE)(error));
+                    return Err(files::io("replace", PREVIOUS_FILE)(error));
                 }
                 _ => {}
             }
-            fs::hard_link(self.path(CURRENT_FILE), &previous).map_err(io("link", PREVIOUS_FILE))?;
+            let linked = fs::hard_link(self.path(CURRENT_FILE), &previous);
+            linked.map_err(files::io("link", PREVIOUS_FILE))?;
         }
-        fs::rename(self.path(NEW_FILE), self.path(CURRENT_FILE)).map_err(io("rename", CURRENT_FILE))?;
-        self.sync_dir()
+        let renamed = fs::rename(self.path(NEW_FILE), self.path(CURRENT_FILE));
+        renamed.map_err(files::io("rename", CURRENT_FILE))?;
+        self.note_seen(&bytes);
+        files::sync_dir(&self.dir)?;
+        self.nv.as_ref().map_or(Ok(()), |nv| nv.write(state))
     }
 
-    fn write_root_key(&self) -> Result<(), StateError> {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut key = Zeroizing::new([0; 32]);
-        primitives::random(key.as_mut_slice())?;
-        let mut text = Zeroizing::new(Vec::with_capacity(65));
-        for byte in key.iter() {
-            for half in [byte >> 4, byte & 15] {
-                text.push(DIGITS.get(usize::from(half)).copied().unwrap_or(b'0'));
-            }
+    /// Is the state on disk the one that this process wrote or read last? Anybody else's hand in it is tampering.
+    ///
+    /// # Errors
+    /// [`StateError::Disturbed`] when it is not, [`StateError::Io`] when that cannot be told.
+    pub fn undisturbed(&self) -> Result<(), StateError> {
+        let Some(seen) = *self.seen.lock().unwrap_or_else(PoisonError::into_inner) else { return Ok(()) };
+        match files::read(&self.path(CURRENT_FILE), CURRENT_FILE, MAX_STATE) {
+            Ok(Some(bytes)) if primitives::sha256(&bytes) == seen => Ok(()),
+            Ok(_) | Err(StateError::TooLong(_)) => Err(StateError::Disturbed),
+            Err(error) => Err(error),
         }
-        text.push(b'\n');
-        self.write_new("root.new", &text)?;
-        fs::rename(self.path("root.new"), self.path(ROOT_KEY_FILE)).map_err(io("rename", ROOT_KEY_FILE))?;
-        self.sync_dir()
     }
 
-    fn write_new(&self, name: &'static str, bytes: &[u8]) -> Result<(), StateError> {
-        let mut options = OpenOptions::new();
-        options.create(true).truncate(true).write(true).mode(0o600);
-        let mut file = options.open(self.path(name)).map_err(io("create", name))?;
-        file.write_all(bytes).map_err(io("write", name))?;
-        file.sync_all().map_err(io("sync", name))
+    /// Reads the bytes of the state as they are on disk, for what must go on when they are no state any more.
+    pub(super) fn forget_seen(&self) {
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn sync_dir(&self) -> Result<(), StateError> {
-        let dir = File::open(&self.dir).and_then(|dir| dir.sync_all());
-        dir.map_err(io("sync", "the state directory"))
+    fn note_seen(&self, bytes: &[u8]) {
+        let hash = primitives::sha256(bytes);
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(hash);
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 }
 
-fn nibble(digit: u8) -> Result<u8, StateError> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok()).ok_or(StateError::RootKey)
-}
-
-/// Nobody else may read or change it.
-fn private(path: &Path, name: &'static str) -> Result<(), StateError> {
-    let meta = fs::metadata(path).map_err(io("look at", name))?;
-    let ours = meta.uid() == rustix::process::geteuid().as_raw();
-    if ours && meta.mode() & 0o077 == 0 { Ok(()) } else { Err(StateError::Exposed(name)) }
-}
-
-fn io(act: &'static str, file: &'static str) -> impl Fn(io::Error) -> StateError {
-    move |source| StateError::Io { act, file, source }
+fn process_line() -> String {
+    format!("{}\n", std::process::id())
 }

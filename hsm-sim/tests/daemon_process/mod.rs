@@ -4,14 +4,19 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use hsm::conformance::TestKeys;
-use hsm::{KeyLabel, KeyRef, KeyVersion, Realm};
+use hsm::{Approval, KeyLabel, KeyRef, KeyVersion, Realm};
 use hsm_sim::client::SimClient;
 use secrecy::SecretString;
 
-/// The PIN of every test device.
+/// The PIN of every test device's operator.
 pub(crate) const PIN: &str = "135790";
+/// Its officers and its auditor; the PIN of each is the name and `-pin`.
+pub(crate) const OFFICERS: [&str; 2] = ["ada", "grace"];
+/// Its auditor.
+pub(crate) const AUDITOR: &str = "audrey";
 const PROGRAM: &str = env!("CARGO_BIN_EXE_hsm-sim");
 
 /// A device in its own directory, and its daemon while it runs.
@@ -29,9 +34,15 @@ pub(crate) struct Daemon {
 impl Daemon {
     /// Makes a device and starts its daemon.
     pub(crate) fn fresh(flags: &[&str]) -> Self {
+        Self::made_with(&[], flags)
+    }
+
+    /// Makes a device with more words for `init`, and starts its daemon with these for `serve`.
+    pub(crate) fn made_with(init: &[&str], flags: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let state = dir.path().join("state");
-        init(&state, dir.path());
+        let output = init_command(&state, dir.path()).args(init).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let socket = dir.path().join("run/hsm.sock");
         let flags = flags.iter().map(|&flag| flag.to_owned()).collect();
         let mut daemon = Self { dir, state, socket, flags, child: None };
@@ -74,6 +85,16 @@ impl Daemon {
         SimClient::connect(&self.socket, SecretString::from(PIN))
     }
 
+    /// A client as one of the people.
+    pub(crate) fn person(&self, name: &str) -> SimClient {
+        SimClient::officer(&self.socket, name, SecretString::from(format!("{name}-pin"))).unwrap()
+    }
+
+    /// Two officers agree to an act.
+    pub(crate) fn agreed(&self, act: &str) -> Approval {
+        agreement(&OFFICERS.map(|name| self.person(name)), act)
+    }
+
     /// Starts another daemon that must not come up: its exit code and what it said.
     pub(crate) fn try_second(&self, state: &Path, socket: &Path) -> (Option<i32>, String) {
         let output = serve(state, socket, &[]).stderr(Stdio::piped()).output().unwrap();
@@ -90,6 +111,13 @@ impl Drop for Daemon {
     }
 }
 
+/// These officers agree to an act.
+pub(crate) fn agreement(officers: &[SimClient; 2], act: &str) -> Approval {
+    let [first, second] =
+        officers.each_ref().map(|officer| officer.approve(act, Duration::from_secs(900)).unwrap());
+    Approval::Tickets { first, second }
+}
+
 /// Makes a device with the test PIN.
 pub(crate) fn init(state: &Path, scratch: &Path) {
     let output = init_command(state, scratch).output().unwrap();
@@ -102,6 +130,11 @@ pub(crate) fn init_command(state: &Path, scratch: &Path) -> Command {
     std::fs::write(&pin, format!("{PIN}\n")).unwrap();
     let mut command = Command::new(PROGRAM);
     command.args(["init", "--realm", "test", "--state"]).arg(state).arg("--pin-file").arg(pin);
+    for (flag, name) in [("--officer", OFFICERS[0]), ("--officer", OFFICERS[1]), ("--auditor", AUDITOR)] {
+        let file = scratch.join(format!("{name}.pin"));
+        std::fs::write(&file, format!("{name}-pin\n")).unwrap();
+        command.arg(flag).arg(format!("{name}={}", file.display()));
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
 }

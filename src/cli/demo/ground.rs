@@ -22,6 +22,9 @@ use tokens::{Principal, Realm, Tenant};
 
 /// The one clinic of the demo.
 pub(super) const TENANT: &str = "north-clinic";
+/// The officer of the HSM who is the auditor, and the one who is the administrator.
+pub(super) const FIRST_OFFICER: &str = "ada";
+pub(super) const SECOND_OFFICER: &str = "otto";
 /// The name of the gateway's log.
 pub(super) const LOG: &str = "pangate-demo";
 
@@ -31,7 +34,7 @@ pub(super) struct Keys {
     pub(super) staff: SecretString,
     second_staff: SecretString,
     pub(super) auditor: SecretString,
-    admin: SecretString,
+    pub(super) admin: SecretString,
     /// Reads the companion's accounts and statements.
     pub(super) claims_reader: SecretString,
 }
@@ -110,6 +113,11 @@ impl Ground {
             ("CLAIMS_DB", format!("sqlite:{}", self.claims_database.display())),
             ("PANGATE_AUDIT_VKEY", verifier.to_owned()),
             ("PANGATE_OPS_URL", self.ops_url.clone()),
+            ("PANGATE_HSM_SOCKET", path(folder.socket())),
+            ("DEMO_OFFICER", FIRST_OFFICER.to_owned()),
+            ("DEMO_OFFICER_PIN", path(&folder.path("ada.pin"))),
+            ("DEMO_SECOND_OFFICER", SECOND_OFFICER.to_owned()),
+            ("DEMO_SECOND_OFFICER_PIN", path(&folder.path("otto.pin"))),
             ("DEMO_ACCOUNT", self.account.clone()),
             ("DEMO_STATEMENT", self.statement.clone()),
         ];
@@ -163,10 +171,11 @@ fn files(folder: &Folder, addresses: &Addresses) -> std::io::Result<()> {
     let authority = Authority::create(&folder.path("tls"))?;
     authority.server("gateway", &names)?;
     authority.server("claims", &names)?;
-    for secret in ["hsm.pin", "companion.token", "reader.token"] {
+    for secret in ["hsm.pin", "ada.pin", "otto.pin", "companion.token", "reader.token"] {
         setup::write_secret(&folder.path(secret), &setup::random_secret()?)?;
     }
     setup::write_public(&folder.path("policy/routes.toml"), setup::ROUTES)?;
+    setup::write_public(&folder.path("policy/keys.toml"), setup::KEYS)?;
     setup::write_public(&folder.path("pangate.toml"), &gateway_settings(folder, addresses))?;
     setup::write_public(&folder.path("claims.toml"), &claims_settings(addresses))
 }
@@ -199,7 +208,9 @@ fn claims_settings(addresses: &Addresses) -> String {
 
 async fn make_keys_of_hsm(folder: &Folder, programs: &Programs) -> Result<(), String> {
     let (state, pin) = (folder.path("hsm"), folder.path("hsm.pin"));
-    let arguments: [&OsStr; 7] = [
+    let officer = |name: &str| format!("{name}={}", folder.path(&format!("{name}.pin")).display());
+    let (first, second) = (officer(FIRST_OFFICER), officer(SECOND_OFFICER));
+    let arguments: [&OsStr; 11] = [
         "init".as_ref(),
         "--state".as_ref(),
         state.as_ref(),
@@ -207,6 +218,10 @@ async fn make_keys_of_hsm(folder: &Folder, programs: &Programs) -> Result<(), St
         pin.as_ref(),
         "--realm".as_ref(),
         "test".as_ref(),
+        "--officer".as_ref(),
+        first.as_ref(),
+        "--officer".as_ref(),
+        second.as_ref(),
     ];
     run("hsm-sim init", &programs.hsm, &arguments).await.map(drop)
 }

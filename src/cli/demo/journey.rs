@@ -1,12 +1,13 @@
 //! The journey of a card, step by step, and after each step what must hold: at the portal, in pangate's log, in the
 //! companion's books and database, at the processor.
 
-use super::client::{Client, Reply};
 use super::folder::Folder;
 use super::ground::{Ground, LOG, TENANT};
+use super::rotation;
 use super::table::{Step, Table};
 use super::witness::{Witness, clean, short, told};
 use crate::cli::audit as log_check;
+use crate::cli::client::{Client, Reply};
 use crate::cli::scan::{Finding, Search, Summary};
 use ::audit::Action;
 use secrecy::ExposeSecret;
@@ -43,6 +44,7 @@ impl Player<'_> {
         let charge = charge.ok_or("without a charge there is nothing to refund")?;
         table.add(&self.refund(&charge).await?);
         table.add(&self.list_keys().await?);
+        table.add(&rotation::play(self.ground, folder, &self.client, &self.witness).await?);
         table.add(&self.read_log().await?);
         table.add(&self.verify_log().await?);
         table.add(&self.search(folder).await?);
@@ -186,7 +188,9 @@ impl Player<'_> {
         step.pangate = told(&self.witness.acts_since(log).await?);
         step.check(reply.status == 200, "the log is read with 200");
         step.check(clean(&reply.text), "no entry holds a card number");
-        for act in ["token_create", "charge_create", "refund_create", "credential_create", "key_list"] {
+        for act in
+            ["token_create", "charge_create", "refund_create", "credential_create", "key_list", "key_rotate"]
+        {
             step.check(reply.text.contains(act), &format!("the log has {act}"));
         }
         Ok(step)

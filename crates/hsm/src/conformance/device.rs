@@ -138,7 +138,7 @@ fn concurrent(bench: &Bench<'_>) -> Verdict {
 
 fn undeclared(bench: &Bench<'_>) -> Verdict {
     let declared = bench.hsm.describe().map_err(said)?.capabilities;
-    let approval = Approval { first: Vec::new().into(), second: Vec::new().into() };
+    let approval = Approval::Caller;
     let key = &bench.keys.mac;
     if !declared.has(Capability::DestroyKey) {
         let want = HsmError::Unsupported(Capability::DestroyKey);

@@ -3,6 +3,7 @@
 //! Kept out: anything that knows which provider it is talking to.
 
 mod device;
+mod life;
 mod macs;
 mod sealing;
 mod signing;
@@ -11,10 +12,14 @@ use crate::context::Context;
 use crate::data_key::WrapSuite;
 use crate::error::HsmError;
 use crate::names::{KeyRef, Realm};
-use crate::verbs::{Capabilities, Capability, Hsm};
+use crate::verbs::{Approval, Capabilities, Capability, Hsm};
 
 /// Makes one device session.
 pub type Connect<'a> = &'a dyn Fn() -> Result<Box<dyn Hsm>, HsmError>;
+
+/// Gives the agreement of two to one act on the device, named in the device's own words: `create LABEL`,
+/// `rotate LABEL`, `status LABEL#VERSION STATUS`, `destroy LABEL#VERSION`.
+pub type Approve<'a> = &'a dyn Fn(&str) -> Approval;
 
 /// The keys of the device under test. All must be active and of the device's own realm.
 #[derive(Clone, Debug)]
@@ -58,6 +63,17 @@ impl Report {
         self.passed.len() + self.failed.len() + self.skipped.len()
     }
 
+    /// The count in one line, every skip with the capability that is missing.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let (passed, failed, skipped) = (self.passed.len(), self.failed.len(), self.skipped.len());
+        let mut line = format!("conformance: {passed} passed, {failed} failed, {skipped} skipped");
+        for (case, missing) in &self.skipped {
+            line.push_str(&format!("\n  skipped {case}: the device does not declare {missing:?}"));
+        }
+        line
+    }
+
     /// Did every case that ran hold?
     #[must_use]
     pub fn holds(&self) -> bool {
@@ -65,9 +81,22 @@ impl Report {
     }
 }
 
-/// Runs every case against sessions that `connect` makes.
+/// Runs every case that changes no key, against sessions that `connect` makes.
 #[must_use]
 pub fn run(connect: Connect<'_>, keys: &TestKeys) -> Report {
+    run_cases(connect, keys, &|_| Approval::Caller, data_plane())
+}
+
+/// Runs every case: those of [`run`], then those about the life of keys, which make, rotate and destroy keys under
+/// labels that begin with `life/`. `approve` is asked for every such act.
+#[must_use]
+pub fn run_all(connect: Connect<'_>, keys: &TestKeys, approve: Approve<'_>) -> Report {
+    let mut cases = data_plane();
+    cases.extend_from_slice(life::CASES);
+    run_cases(connect, keys, approve, cases)
+}
+
+fn run_cases(connect: Connect<'_>, keys: &TestKeys, approve: Approve<'_>, cases: Vec<Case>) -> Report {
     let mut report = Report::default();
     let declared = match connect().and_then(|hsm| hsm.describe()) {
         Ok(info) => info.capabilities,
@@ -76,27 +105,34 @@ pub fn run(connect: Connect<'_>, keys: &TestKeys) -> Report {
             return report;
         }
     };
-    for case in cases() {
-        run_case(&case, connect, keys, declared, &mut report);
+    for case in cases {
+        run_case(&case, connect, keys, approve, declared, &mut report);
     }
     report
 }
 
-fn run_case(case: &Case, connect: Connect<'_>, keys: &TestKeys, declared: Capabilities, report: &mut Report) {
+fn run_case(
+    case: &Case,
+    connect: Connect<'_>,
+    keys: &TestKeys,
+    approve: Approve<'_>,
+    declared: Capabilities,
+    report: &mut Report,
+) {
     if let Some(&missing) = case.needs.iter().find(|&&capability| !declared.has(capability)) {
         report.skipped.push((case.name, missing));
         return;
     }
     let verdict = connect()
         .map_err(|error| format!("no session: {error}"))
-        .and_then(|hsm| (case.act)(&Bench { hsm: &*hsm, connect, keys }));
+        .and_then(|hsm| (case.act)(&Bench { hsm: &*hsm, connect, keys, approve }));
     match verdict {
         Ok(()) => report.passed.push(case.name),
         Err(what) => report.failed.push(Failure { case: case.name, what }),
     }
 }
 
-fn cases() -> Vec<Case> {
+fn data_plane() -> Vec<Case> {
     [device::CASES, sealing::CASES, macs::CASES, signing::CASES].concat()
 }
 
@@ -115,6 +151,7 @@ struct Bench<'a> {
     hsm: &'a dyn Hsm,
     connect: Connect<'a>,
     keys: &'a TestKeys,
+    approve: Approve<'a>,
 }
 
 impl Bench<'_> {

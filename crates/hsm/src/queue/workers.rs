@@ -39,13 +39,36 @@ pub(super) enum Job {
 pub(super) fn spawn(shared: &Arc<Shared>, factory: Arc<Factory>) -> Result<(), HsmError> {
     let mut started = 0_usize;
     for _ in 0..shared.settings.workers.max(1) {
-        let (shared, factory) = (Arc::clone(shared), Arc::clone(&factory));
+        let factory = Arc::clone(&factory);
         let thread = std::thread::Builder::new().name("hsm-queue".to_owned());
-        if thread.spawn(move || work(&shared, &*factory)).is_ok() {
+        let present = Present::new(shared);
+        let run = move || {
+            work(&present.0, &*factory);
+            drop(factory);
+            drop(present);
+        };
+        if thread.spawn(run).is_ok() {
             started += 1;
         }
     }
     if started == 0 { Err(HsmError::Internal { code: WORKER_LOST }) } else { Ok(()) }
+}
+
+/// A worker that has not left yet.
+struct Present(Arc<Shared>);
+
+impl Present {
+    fn new(shared: &Arc<Shared>) -> Self {
+        *shared.count() += 1;
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        *self.0.count() -= 1;
+        self.0.left.notify_all();
+    }
 }
 
 fn work(shared: &Shared, factory: &Factory) {
@@ -107,6 +130,8 @@ pub(super) struct Shared {
     pub(super) breaker: Breaker,
     waiting: Mutex<Waiting>,
     arrived: Condvar,
+    workers: Mutex<usize>,
+    left: Condvar,
 }
 
 struct Waiting {
@@ -121,7 +146,19 @@ impl Shared {
             breaker: Breaker::new(settings.breaker_failures, settings.breaker_pause),
             waiting: Mutex::new(Waiting { jobs: VecDeque::new(), closed: false }),
             arrived: Condvar::new(),
+            workers: Mutex::new(0),
+            left: Condvar::new(),
         }
+    }
+
+    fn count(&self) -> MutexGuard<'_, usize> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until every worker has given its session back, or for `limit`.
+    pub(super) fn wait_for_workers(&self, limit: Duration) {
+        let outcome = self.left.wait_timeout_while(self.count(), limit, |workers| *workers > 0);
+        drop(outcome.unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn push(&self, job: Job) -> Result<(), HsmError> {

@@ -2,7 +2,7 @@
 //! here can write one anywhere.
 
 use crate::clock::Clock;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokens::{Brand, Tenant, Token};
@@ -46,6 +46,11 @@ impl Cvc {
 }
 
 type Key = (Tenant, Token);
+/// When a code is wiped at the latest, and its number.
+type End = (Duration, u64);
+
+/// Payments with one card that may wait for their charges at once.
+const MOST_OF_ONE_CARD: usize = 8;
 
 struct Kept {
     cvc: Cvc,
@@ -57,9 +62,10 @@ struct Kept {
 
 #[derive(Default)]
 struct Shelf {
-    kept: HashMap<Key, Kept>,
+    /// Of each card the codes in the order in which they came: one for each payment that waits.
+    kept: HashMap<Key, VecDeque<Kept>>,
     /// In the order of expiry.
-    ends: BTreeMap<(Duration, u64), Key>,
+    ends: BTreeMap<End, Key>,
     next: u64,
 }
 
@@ -87,7 +93,7 @@ impl CvcHolder {
         self.keep(tenant, token, held.0);
     }
 
-    /// Keeps a code for its card. A newer code of the same card replaces the older one.
+    /// Keeps a code for its card, beside those of other payments with the same card.
     pub(in crate::clear) fn keep(&self, tenant: &Tenant, token: &Token, cvc: Cvc) {
         if self.capacity == 0 {
             return;
@@ -96,19 +102,23 @@ impl CvcHolder {
         let mut shelf = self.shelf();
         shelf.expire(now);
         let key = (tenant.clone(), token.clone());
-        shelf.take(&key);
-        while shelf.kept.len() >= self.capacity {
+        let full = shelf.kept.get(&key).filter(|codes| codes.len() >= MOST_OF_ONE_CARD);
+        if let Some(end) = full.and_then(|codes| codes.front()).map(|kept| (kept.until, kept.number)) {
+            shelf.end(&end);
+        }
+        while shelf.ends.len() >= self.capacity {
             // A full holder loses the code that would expire first; its charge goes out without one.
-            let Some(first) = shelf.ends.values().next().cloned() else { break };
-            shelf.take(&first);
+            let Some(first) = shelf.ends.keys().next().copied() else { break };
+            shelf.end(&first);
         }
         let (until, number) = (now.saturating_add(self.lifetime), shelf.next);
         shelf.next = shelf.next.wrapping_add(1);
         shelf.ends.insert((until, number), key.clone());
-        shelf.kept.insert(key, Kept { cvc, until, number, charge: None });
+        shelf.kept.entry(key).or_default().push_back(Kept { cvc, until, number, charge: None });
     }
 
-    /// Lends the code to a charge: the first to ask binds it, later only the same charge (its retry) gets it.
+    /// Lends a code of the card to a charge: the first to ask binds it, later only the same charge (its retry) gets it.
+    /// Another charge gets the code of another payment, the oldest first.
     pub(in crate::clear) fn lend<T>(
         &self,
         tenant: &Tenant,
@@ -119,24 +129,44 @@ impl CvcHolder {
         let now = self.clock.elapsed();
         let mut shelf = self.shelf();
         shelf.expire(now);
-        let kept = shelf
-            .kept
-            .get_mut(&(tenant.clone(), token.clone()))
-            .filter(|kept| kept.charge.as_deref().is_none_or(|bound| bound == charge));
+        let codes = shelf.kept.get_mut(&(tenant.clone(), token.clone()));
+        let kept = codes.and_then(|codes| {
+            let bound = codes.iter().position(|kept| kept.charge.as_deref() == Some(charge));
+            let at = bound.or_else(|| codes.iter().position(|kept| kept.charge.is_none()))?;
+            codes.get_mut(at)
+        });
         with(kept.map(|kept| {
             kept.charge.get_or_insert_with(|| charge.to_owned());
             &kept.cvc
         }))
     }
 
-    /// Wipes the code of that card.
+    /// Wipes the codes of that card that charges have had: their authorization is over.
+    pub(crate) fn forget_used(&self, tenant: &Tenant, token: &Token) {
+        let mut shelf = self.shelf();
+        let key = (tenant.clone(), token.clone());
+        let used: Vec<End> = shelf.kept.get(&key).map_or_else(Vec::new, |codes| {
+            let used = codes.iter().filter(|kept| kept.charge.is_some());
+            used.map(|kept| (kept.until, kept.number)).collect()
+        });
+        used.iter().for_each(|end| shelf.end(end));
+    }
+
+    /// Wipes every code of that card.
     pub(crate) fn forget(&self, tenant: &Tenant, token: &Token) {
         self.shelf().take(&(tenant.clone(), token.clone()));
     }
 
+    /// Wipes the codes of all cards of a tenant.
+    pub(crate) fn forget_tenant(&self, tenant: &Tenant) {
+        let mut shelf = self.shelf();
+        let keys: Vec<Key> = shelf.kept.keys().filter(|(owner, _)| owner == tenant).cloned().collect();
+        keys.iter().for_each(|key| shelf.take(key));
+    }
+
     /// How many codes are held.
     pub(crate) fn count(&self) -> usize {
-        self.shelf().kept.len()
+        self.shelf().ends.len()
     }
 
     fn shelf(&self) -> MutexGuard<'_, Shelf> {
@@ -147,15 +177,24 @@ impl CvcHolder {
 
 impl Shelf {
     fn take(&mut self, key: &Key) {
-        if let Some(kept) = self.kept.remove(key) {
+        for kept in self.kept.remove(key).into_iter().flatten() {
             self.ends.remove(&(kept.until, kept.number));
         }
     }
 
-    fn expire(&mut self, now: Duration) {
-        while let Some(first) = self.ends.first_entry().filter(|first| first.key().0 <= now) {
-            let key = first.remove();
+    /// Wipes one code.
+    fn end(&mut self, end: &End) {
+        let Some(key) = self.ends.remove(end) else { return };
+        let Some(codes) = self.kept.get_mut(&key) else { return };
+        codes.retain(|kept| kept.number != end.1);
+        if codes.is_empty() {
             self.kept.remove(&key);
+        }
+    }
+
+    fn expire(&mut self, now: Duration) {
+        while let Some(first) = self.ends.keys().next().copied().filter(|(until, _)| *until <= now) {
+            self.end(&first);
         }
     }
 }
@@ -223,6 +262,24 @@ mod tests {
         assert!(has(&holder, &card, "ch-1"));
         assert!(has(&holder, &card, "ch-1"));
         assert!(!has(&holder, &card, "ch-2"));
+    }
+
+    #[test]
+    fn two_payments_with_one_card_have_a_code_each() {
+        let (holder, _) = holder(900, 10);
+        let card = card();
+        keep(&holder, &card);
+        keep(&holder, &card);
+
+        assert!(has(&holder, &card, "ch-1") && has(&holder, &card, "ch-2") && !has(&holder, &card, "ch-3"));
+        keep(&holder, &card);
+        holder.forget_used(&card.0, &card.1);
+        assert_eq!(holder.count(), 1);
+        assert!(has(&holder, &card, "ch-3") && !has(&holder, &card, "ch-1"));
+        for _ in 0..20 {
+            keep(&holder, &card);
+        }
+        assert_eq!(holder.count(), MOST_OF_ONE_CARD);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::card::{Position, Today, request};
 use super::cvc::Cvc;
+use super::fingerprint::Fingerprints;
 use super::intake::Intake;
 use super::mint::{self, Drawn};
 use super::seal::seal;
@@ -35,7 +36,7 @@ pub(in crate::clear) struct Sealed {
     pub(in crate::clear) card: MaskedCard,
     pub(in crate::clear) envelope: Vec<u8>,
     pub(in crate::clear) data_key_id: [u8; 16],
-    pub(in crate::clear) fingerprint: Option<([u8; 32], u32)>,
+    pub(in crate::clear) fingerprints: Option<Fingerprints>,
     pub(in crate::clear) format: Format,
     pub(in crate::clear) metadata: Metadata,
     pub(in crate::clear) expires_at_us: Option<i64>,
@@ -115,7 +116,8 @@ pub(in crate::clear) async fn seal_all(
     let reusable: Vec<_> =
         cards.iter().flatten().filter(|card| card.request.reuse).map(|card| &card.request.pan).collect();
     let mut fingerprints = fingerprint::fingerprints(&vault.names, tenant, &reusable).await?.into_iter();
-    let (id, data_key) = vault.keys.for_sealing(tenant).await?;
+    let seals = u64::try_from(cards.iter().flatten().count()).unwrap_or(u64::MAX);
+    let (id, data_key) = vault.keys.for_sealing(tenant, seals).await?;
     let mut sealed = Vec::with_capacity(cards.len());
     for card in cards {
         let card = match card {
@@ -136,7 +138,7 @@ fn seal_one(
     tenant: &Tenant,
     (data_key_id, data_key): ([u8; 16], &[u8; 32]),
     Drawn { request, token, last4 }: Drawn,
-    fingerprint: Option<([u8; 32], u32)>,
+    fingerprints: Option<Fingerprints>,
 ) -> Result<Sealed, VaultError> {
     let envelope = seal(data_key, &data_key_id, &Binding { tenant, token: &token }, &request.pan)?;
     let card = MaskedCard {
@@ -150,7 +152,7 @@ fn seal_one(
         card,
         envelope,
         data_key_id,
-        fingerprint,
+        fingerprints,
         format: request.format,
         metadata: request.metadata,
         expires_at_us: request.expires_at_us,

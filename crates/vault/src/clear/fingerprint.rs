@@ -14,25 +14,45 @@ use zeroize::{Zeroize, Zeroizing};
 
 const DOMAIN: &[u8] = b"pangate/v1/fingerprint";
 
-/// HMAC-SHA-256 of tenant and number for each card, and the version of the key. The tenant is inside, so that the
-/// rows of two tenants never show that they know the same card.
+/// One card's keyed hashes, under the newest version of the key and beside it under every older one that is still
+/// active: the card may have been met before the rotation.
+pub(crate) struct Fingerprints {
+    pub(crate) newest: Fingerprint,
+    pub(crate) older: Vec<Fingerprint>,
+}
+
+/// A keyed hash and the version of its key.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fingerprint {
+    pub(crate) mac: [u8; 32],
+    pub(crate) version: u32,
+}
+
+/// HMAC-SHA-256 of tenant and number for each card. The tenant is inside, so that the rows of two tenants never show
+/// that they know the same card.
 pub(in crate::clear) async fn fingerprints(
     names: &KeyNames,
     tenant: &Tenant,
     cards: &[&Pan],
-) -> Result<Vec<([u8; 32], u32)>, VaultError> {
-    match cards {
-        [] => Ok(vec![]),
-        [one] => Ok(vec![names.mac_one(&KeyLabel::MAC_PAN, message(tenant, one)).await?]),
-        many => {
-            let messages = many.iter().map(|pan| message(tenant, pan)).collect();
-            let (macs, version) = names.mac(&KeyLabel::MAC_PAN, messages).await?;
-            Ok(macs.into_iter().map(|mac| (mac, version)).collect())
-        }
+) -> Result<Vec<Fingerprints>, VaultError> {
+    if cards.is_empty() {
+        return Ok(vec![]);
     }
+    let messages: Vec<_> = cards.iter().map(|pan| message(tenant, pan)).collect();
+    let versions = names.macs(&KeyLabel::MAC_PAN, &messages).await?;
+    let card = |index: usize| {
+        let mut found = versions.iter().map(|under| {
+            let mac = under.macs.get(index).copied().ok_or(VaultError::HsmRefused)?;
+            Ok(Fingerprint { mac, version: under.version })
+        });
+        let newest = found.next().ok_or(VaultError::HsmRefused)??;
+        Ok(Fingerprints { newest, older: found.collect::<Result<_, VaultError>>()? })
+    };
+    (0..cards.len()).map(card).collect()
 }
 
-fn message(tenant: &Tenant, pan: &Pan) -> Zeroizing<Vec<u8>> {
+/// What is hashed under the fingerprint key.
+pub(in crate::clear) fn message(tenant: &Tenant, pan: &Pan) -> Zeroizing<Vec<u8>> {
     // Wide enough from the start: a vector that grows would leave digits behind.
     let mut fields = Zeroizing::new(Vec::with_capacity(128));
     for field in [DOMAIN, tenant.as_str().as_bytes(), pan.digits()] {

@@ -7,8 +7,10 @@ use super::pan::Pan;
 use crate::binding::Binding;
 use crate::envelope::Envelope;
 use crate::error::VaultError;
-use crate::shelf::{self, CardState};
+use crate::rotation::{self, SealedCard};
+use crate::shelf::{self, CardState, Stored};
 use crate::vault::Parts;
+use std::sync::Arc;
 use tokens::{MaskedCard, Tenant, Token};
 use zeroize::Zeroizing;
 
@@ -34,30 +36,57 @@ impl Revealed {
 
 /// Opens the envelope behind a tenant's token and lends its code to this charge.
 pub(crate) async fn reveal(
-    vault: &Parts,
+    vault: &Arc<Parts>,
     tenant: &Tenant,
     token: &Token,
     charge_key: &str,
 ) -> Result<Revealed, VaultError> {
+    let mut stored = usable(vault, tenant, token).await?;
+    let (pan, data_key_id) = match opened(vault, tenant, token, &stored).await {
+        // A rotation may have moved the card since its row was read, and ended the key that it was under then. Only
+        // a card that is still where it was is gone.
+        Err(VaultError::TokenGone) => {
+            let again = usable(vault, tenant, token).await?;
+            if again.envelope == stored.envelope {
+                return Err(VaultError::TokenGone);
+            }
+            stored = again;
+            opened(vault, tenant, token, &stored).await?
+        }
+        opened => opened?,
+    };
+    if let Some(envelope) = stored.envelope {
+        let card = SealedCard { tenant: tenant.clone(), token: token.clone(), envelope };
+        rotation::upgrade(vault, card, data_key_id);
+    }
+    Ok(vault.cvc.lend(tenant, token, charge_key, |cvc| fill(&pan, &stored.record.card, cvc)))
+}
+
+async fn usable(vault: &Parts, tenant: &Tenant, token: &Token) -> Result<Stored, VaultError> {
     let mut reader = vault.store.read().await?;
     let stored = shelf::take_down(&mut reader, tenant, token, vault.clock.now_us()).await?;
-    drop(reader);
     let stored = stored.ok_or(VaultError::UnknownToken)?;
     match stored.record.state {
-        CardState::Usable => {}
-        CardState::Expired => return Err(VaultError::TokenExpired),
-        CardState::Shredded => return Err(VaultError::TokenGone),
+        CardState::Usable => Ok(stored),
+        CardState::Expired => Err(VaultError::TokenExpired),
+        CardState::Shredded => Err(VaultError::TokenGone),
     }
-    let bytes = stored.envelope.ok_or(VaultError::Integrity)?;
-    let envelope = Envelope::parse(&bytes)?;
+}
+
+async fn opened(
+    vault: &Parts,
+    tenant: &Tenant,
+    token: &Token,
+    stored: &Stored,
+) -> Result<(Pan, [u8; 16]), VaultError> {
+    let envelope = Envelope::parse(stored.envelope.as_deref().ok_or(VaultError::Integrity)?)?;
     let id = envelope.data_key_id();
     // The column serves rotation; the envelope is what was authenticated. Two answers mean that one was changed.
     if stored.data_key_id.as_deref() != Some(id.as_slice()) {
         return Err(VaultError::Integrity);
     }
     let data_key = vault.keys.open(tenant, id).await?;
-    let pan = open(data_key.expose(), &Binding { tenant, token }, &envelope)?;
-    Ok(vault.cvc.lend(tenant, token, charge_key, |cvc| fill(&pan, &stored.record.card, cvc)))
+    Ok((open(data_key.expose(), &Binding { tenant, token }, &envelope)?, id))
 }
 
 fn fill(pan: &Pan, card: &MaskedCard, cvc: Option<&Cvc>) -> Revealed {

@@ -78,7 +78,7 @@ async fn shelve(
         card: &sealed.card,
         envelope: &sealed.envelope,
         data_key_id: &sealed.data_key_id,
-        fingerprint: sealed.fingerprint.as_ref(),
+        fingerprints: sealed.fingerprints.as_ref(),
         format: sealed.format,
         metadata: &sealed.metadata,
         expires_at_us: sealed.expires_at_us,

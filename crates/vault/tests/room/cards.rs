@@ -4,7 +4,7 @@ use crate::support::{House, NOW, card, json, tenant};
 use std::collections::HashSet;
 use tokens::{Brand, Format, Token};
 use vault::shelf::{self, CardState, Shredded};
-use vault::{CardsShape, Clock, VaultError};
+use vault::{CardsShape, Clock, Declared, VaultError};
 
 const VISA: &str = "4242424242424242";
 
@@ -302,13 +302,32 @@ async fn two_requests_are_the_same_only_in_endpoint_type_and_body() {
     let house = House::open().await;
     let mac = async |endpoint: &str, body: &str| {
         let intake = json(&house.vault, body).await.unwrap();
-        house.vault.request_mac(endpoint, &intake).await.unwrap()
+        house.vault.request_macs(endpoint, &intake, Declared::Cards(CardsShape::One)).await.unwrap()
     };
     let body = card(VISA, "");
     assert_eq!(mac("/v1/tokens", &body).await, mac("/v1/tokens", &body).await);
     assert_ne!(mac("/v1/tokens", &body).await, mac("/v1/tokens/batch", &body).await);
-    assert_ne!(mac("/v1/tokens", &body).await, mac("/v1/tokens", &card(VISA, " ")).await);
+    assert_ne!(mac("/v1/tokens", &body).await, mac("/v1/tokens", &card("5555555555554444", "")).await);
+    assert_ne!(mac("/v1/tokens", "{").await, mac("/v1/tokens", "[").await);
     assert!(house.clock.now_us() == NOW);
+}
+
+/// PCI DSS 3.3.1: the MAC is stored, so three digits could be found from it by trying.
+#[tokio::test(flavor = "multi_thread")]
+async fn p3_no_stored_value_depends_on_the_cvc() {
+    let house = House::open().await;
+    let card = |code: &str| format!(r#"{{"number":"{VISA}","exp_month":12,"exp_year":2030{code}}}"#);
+    let codes = ["", r#","cvc":"123""#, r#","cvc":"999""#];
+    for (shape, open, close) in
+        [(CardsShape::One, r#"{"card":"#, "}"), (CardsShape::Batch, r#"{"cards":["#, "]}")]
+    {
+        let mut seen = Vec::new();
+        for code in codes {
+            let intake = json(&house.vault, &format!("{open}{}{close}", card(code))).await.unwrap();
+            seen.push(house.vault.request_macs("e", &intake, Declared::Cards(shape)).await.unwrap());
+        }
+        assert!(seen.iter().all(|mac| *mac == seen[0]), "{shape:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

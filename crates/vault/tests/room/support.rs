@@ -6,20 +6,33 @@ use hsm_sim::client::SimClient;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::Full;
 use secrecy::SecretString;
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use store::{Store, StoreError};
+use store::{Store, StoreError, Work};
 use tempfile::TempDir;
 use tokens::{Realm, Tenant};
-use vault::{CardProblem, CardsShape, Clock, Intake, Settings, Settled, Vault, VaultError};
+use vault::{CardProblem, CardsShape, Clock, DataKeyLimits, Intake, Settings, Settled, Vault, VaultError};
+
+pub(crate) use officers::Officers;
+
+// The bench reads this file from another folder.
+#[path = "support/meanwhile.rs"]
+pub(crate) mod meanwhile;
+#[path = "support/officers.rs"]
+mod officers;
 
 /// 2026-11-23.
 pub(crate) const NOW: i64 = 1_795_392_000_000_000;
 const PIN: &str = "135790-tests";
+
+/// What an act of a test does with its transaction.
+pub(crate) type Acting<'w, T> = Pin<Box<dyn Future<Output = Result<T, VaultError>> + Send + 'w>>;
 
 #[derive(Default)]
 pub(crate) struct Hand(AtomicI64);
@@ -59,6 +72,29 @@ pub(crate) struct House {
 }
 
 impl House {
+    /// A house over a device in this process, whose keys the officers of the test may change.
+    pub(crate) async fn with_officers() -> (House, Officers) {
+        House::with_limits(DataKeyLimits::default()).await
+    }
+
+    /// As [`House::with_officers`], with other bounds for its data keys.
+    pub(crate) async fn with_limits(limits: DataKeyLimits) -> (House, Officers) {
+        let dir = TempDir::new().unwrap();
+        let officers = Officers::of_a_new_device();
+        let hsm = officers.queue();
+        let store = store_at(&dir.path().join("vault.db")).await;
+        let clock = Arc::new(Hand::default());
+        let settings = Settings { data_keys: limits, ..Settings::new(Realm::Test) };
+        let vault = Vault::with_clock(hsm.clone(), store.clone(), settings, clock.clone());
+        (House { vault, store, clock, hsm, daemon: None, dir }, officers)
+    }
+
+    /// Another card room over the same device and another database, such as a restored backup.
+    pub(crate) async fn over(&self, database: &Path) -> Vault {
+        let store = store_at(database).await;
+        Vault::with_clock(self.hsm.clone(), store, Settings::new(Realm::Test), self.clock.clone())
+    }
+
     pub(crate) async fn open() -> House {
         let dir = TempDir::new().unwrap();
         std::fs::write(dir.path().join("pin"), PIN).unwrap();
@@ -75,8 +111,7 @@ impl House {
             Ok(Box::new(SimClient::connect(&socket, SecretString::from(PIN))) as Box<dyn Hsm>)
         })
         .unwrap();
-        let url = format!("sqlite:{}", dir.path().join("vault.db").display());
-        let store = Store::open(&url, store::Settings::default()).await.unwrap();
+        let store = store_at(&dir.path().join("vault.db")).await;
         let clock = Arc::new(Hand::default());
         let vault = Vault::with_clock(hsm.clone(), store.clone(), Settings::new(Realm::Test), clock.clone());
         House { vault, store, clock, hsm, daemon: Some(daemon), dir }
@@ -90,6 +125,15 @@ impl House {
             Settings::new(Realm::Test),
             self.clock.clone(),
         )
+    }
+
+    /// Runs an act in a transaction of its own.
+    pub(crate) async fn commit<T, F>(&self, act: F) -> Result<T, VaultError>
+    where
+        T: Send + 'static,
+        F: for<'w> FnOnce(&'w mut Work<'_>) -> Acting<'w, T> + Send + 'static,
+    {
+        self.store.commit(act).await
     }
 
     pub(crate) fn stop_hsm(&mut self) {
@@ -151,6 +195,11 @@ impl House {
         collect(self.dir.path(), &mut bytes);
         bytes
     }
+}
+
+async fn store_at(path: &Path) -> Store {
+    let url = format!("sqlite:{}", path.display());
+    Store::open(&url, store::Settings::default()).await.unwrap()
 }
 
 pub(crate) fn tenant(name: &str) -> Tenant {

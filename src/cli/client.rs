@@ -1,4 +1,5 @@
-//! The HTTPS client that plays portal, staff and auditor. It believes the demo's own authority and nothing else.
+//! The HTTPS client of the command line: it believes the certificate authority that it is given and nothing else. In the
+//! demo it plays portal, staff and auditor.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, header};
@@ -19,27 +20,27 @@ const WITHIN: Duration = Duration::from_secs(20);
 const LARGEST_ANSWER: usize = 4 << 20;
 
 /// A pool of connections.
-pub(super) struct Client(Pool<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub(in crate::cli) struct Client(Pool<HttpsConnector<HttpConnector>, Full<Bytes>>);
 
 /// An answer.
-pub(super) struct Reply {
-    pub(super) status: u16,
+pub(in crate::cli) struct Reply {
+    pub(in crate::cli) status: u16,
     /// `Null` when it is no JSON.
-    pub(super) body: Value,
+    pub(in crate::cli) body: Value,
     /// The body as it came.
-    pub(super) text: String,
+    pub(in crate::cli) text: String,
 }
 
 impl Reply {
     /// A text member, by path from the top.
-    pub(super) fn text_at(&self, pointer: &str) -> &str {
+    pub(in crate::cli) fn text_at(&self, pointer: &str) -> &str {
         self.body.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 }
 
 impl Client {
     /// A client that trusts the certificates in a PEM file.
-    pub(super) fn new(authority: &Path) -> Result<Client, String> {
+    pub(in crate::cli) fn new(authority: &Path) -> Result<Client, String> {
         let mut roots = RootCertStore::empty();
         let certificates = CertificateDer::pem_file_iter(authority).map_err(|error| error.to_string())?;
         for certificate in certificates {
@@ -58,12 +59,12 @@ impl Client {
     }
 
     /// Asks.
-    pub(super) async fn get(&self, url: &str, credential: &str) -> Result<Reply, String> {
+    pub(in crate::cli) async fn get(&self, url: &str, credential: &str) -> Result<Reply, String> {
         self.send(Method::GET, url, credential, HeaderMap::new(), String::new()).await
     }
 
     /// Creates, under an idempotency key.
-    pub(super) async fn post(
+    pub(in crate::cli) async fn post(
         &self,
         url: &str,
         credential: &str,

@@ -1,0 +1,235 @@
+//! The device's part of a job: a new version, another status, a destruction. Each can be asked for again after a
+//! crash: what the device shows decides what is left to do.
+
+use super::act::{Act, MOVING};
+use super::approval::Tickets;
+use super::job::{Job, Kind, Step};
+use super::{Keys, KeysError, Second, TargetDevice};
+use crate::record::Event;
+use audit::{Action, KeyName, Resource};
+use hsm::{
+    Approval, DestructionRecord, KeyFilter, KeyInfo, KeyLabel, KeyRef, KeySpec, KeyStatus, KeyVersion,
+};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+/// The tickets of both people; they live as long as the request that brought the second ones.
+pub(in crate::keys) struct Agreed {
+    pub(in crate::keys) first: Tickets,
+    pub(in crate::keys) second: Tickets,
+}
+
+impl Keys {
+    /// Does the device's part and sets the job's next step. Gives what is to be recorded with it. Without tickets
+    /// (the gateway that had them is gone) a device with officers is not asked: either it did its part, or the
+    /// agreement is lost.
+    pub(in crate::keys) async fn device_part(
+        &self,
+        job: &mut Job,
+        agreed: Option<&Agreed>,
+    ) -> Result<Vec<Event>, KeysError> {
+        let events = match job.kind.clone() {
+            Kind::Rotate(label) => self.new_version(job, &label, agreed).await?,
+            Kind::Retire(key) => self.retire(job, &key, agreed).await?,
+            Kind::Destroy(key) => self.destroy(job, &key, agreed).await?,
+            Kind::Migrate(_) => self.new_versions_there(job, agreed).await?,
+            Kind::Reencrypt(_) | Kind::Shred(_) => return Err(KeysError::Integrity),
+        };
+        self.forget_names().await;
+        Ok(events)
+    }
+
+    async fn new_version(
+        &self,
+        job: &mut Job,
+        label: &KeyLabel,
+        agreed: Option<&Agreed>,
+    ) -> Result<Vec<Event>, KeysError> {
+        let made = self.make_version(label, job.from_version, self.officers().await, agreed).await?;
+        job.to_version = Some(made.key.version.get());
+        job.step = match label.as_str() {
+            "kek/card" => Step::Rewrap,
+            "mac/pan" => Step::Refingerprint,
+            _ => Step::End,
+        };
+        Ok(vec![Event::success(Action::KeyRotate, resource(&made.key))])
+    }
+
+    /// The version after `from`: the one that is there already, or a new one.
+    async fn make_version(
+        &self,
+        label: &KeyLabel,
+        from: Option<u32>,
+        officers: bool,
+        agreed: Option<&Agreed>,
+    ) -> Result<KeyInfo, KeysError> {
+        let versions = self.versions(label).await?;
+        let newest = newest(&versions).ok_or(KeysError::UnknownKey)?;
+        let begun = from.is_some_and(|from| newest.key.version.get() > from);
+        if begun && newest.status == KeyStatus::Active {
+            return Ok(newest.clone());
+        }
+        let spec = KeySpec {
+            label: label.clone(),
+            kind: newest.kind,
+            at_least: newest.key.version.next().ok_or(KeysError::Integrity)?,
+        };
+        let consent = consent(&Act::Rotate(label.clone()).text(), officers, agreed)?;
+        Ok(self.0.hsm.rotate_key(spec, consent).await?)
+    }
+
+    async fn retire(
+        &self,
+        job: &mut Job,
+        key: &KeyRef,
+        agreed: Option<&Agreed>,
+    ) -> Result<Vec<Event>, KeysError> {
+        let versions = self.versions(&key.label).await?;
+        let info = versions.iter().find(|info| info.key == *key).ok_or(KeysError::UnknownKey)?;
+        if info.status != KeyStatus::Deactivated {
+            let act = Act::Retire(key.clone());
+            self.permissible(&act).await?;
+            let consent = consent(&act.text(), self.officers().await, agreed)?;
+            self.0.hsm.set_status(key.clone(), KeyStatus::Deactivated, consent).await?;
+        }
+        job.step = if key.label == KeyLabel::MAC_PAN { Step::Forget } else { Step::End };
+        Ok(vec![Event::success(Action::KeyStatus, resource(key))])
+    }
+
+    async fn destroy(
+        &self,
+        job: &mut Job,
+        key: &KeyRef,
+        agreed: Option<&Agreed>,
+    ) -> Result<Vec<Event>, KeysError> {
+        job.step = Step::End;
+        let versions = self.versions(&key.label).await?;
+        let info = versions.iter().find(|info| info.key == *key);
+        if info.is_none_or(|info| info.status == KeyStatus::Destroyed) {
+            // It was destroyed just before a crash; the device's log has the record that the gateway lost.
+            job.outcome =
+                Some(json!({ "key": key.to_string(), "record": "in the device's log" }).to_string());
+            return Ok(vec![Event::success(Action::KeyDestroy, resource(key))]);
+        }
+        let act = Act::Destroy(key.clone());
+        self.permissible(&act).await?;
+        let consent = consent(&act.text(), self.officers().await, agreed)?;
+        let record = self.0.hsm.destroy_key(key.clone(), consent).await?;
+        let (outcome, evidence) = told(&record);
+        job.outcome = Some(outcome);
+        let gone = match KeyName::parse(key.label.as_str()) {
+            Ok(label) => Resource::DestroyedKey { label, version: key.version.get(), evidence },
+            Err(_) => Resource::None,
+        };
+        Ok(vec![Event::success(Action::KeyDestroy, gone)])
+    }
+
+    /// Every key gets its next version on the second device.
+    async fn new_versions_there(
+        &self,
+        job: &mut Job,
+        agreed: Option<&Agreed>,
+    ) -> Result<Vec<Event>, KeysError> {
+        self.attach().await?;
+        let second = self.0.second.lock().await;
+        let second = second.as_ref().ok_or(KeysError::NoTarget)?;
+        let there = second.hsm.keys(KeyFilter::default()).await?;
+        let mut events = Vec::new();
+        for label in MOVING {
+            let on_it: Vec<KeyInfo> = there.iter().filter(|info| info.key.label == label).cloned().collect();
+            let all = self.versions(&label).await?;
+            let newest_there = newest(&on_it).filter(|info| info.status == KeyStatus::Active);
+            let newest_of_all = newest(&all).ok_or(KeysError::UnknownKey)?;
+            let moved = newest_there.is_some_and(|info| info.key == newest_of_all.key);
+            if !moved {
+                let from = Some(newest_of_all.key.version.get());
+                let made = self.make_version(&label, from, second.officers, agreed).await?;
+                events.push(Event::success(Action::KeyRotate, resource(&made.key)));
+            }
+        }
+        job.step = Step::Epochs;
+        events.push(Event::success(Action::KeyMigrate, Resource::None));
+        Ok(events)
+    }
+
+    /// Attaches the device of `[hsm.target]`, unless it is.
+    ///
+    /// # Errors
+    /// [`KeysError::NoTarget`] when the settings name none that can be used.
+    pub async fn attach(&self) -> Result<(), KeysError> {
+        let mut second = self.0.second.lock().await;
+        if second.is_none() {
+            let TargetDevice { officers, hsm, .. } = self.open_target().await?;
+            self.0.hsm.attach(hsm.clone());
+            *second = Some(Second { officers, hsm });
+        }
+        Ok(())
+    }
+
+    /// The device of `[hsm.target]` as the settings name it now. Libraries of vendors block.
+    pub(in crate::keys) async fn open_target(&self) -> Result<TargetDevice, KeysError> {
+        let open = Arc::clone(&self.0.target);
+        let opened = tokio::task::spawn_blocking(move || open()).await;
+        opened.map_err(|_| KeysError::NoTarget)?.map_err(|why| {
+            tracing::warn!(why, "the device of [hsm.target] cannot be used");
+            KeysError::NoTarget
+        })
+    }
+
+    /// Whether the device that makes new keys asks two of its officers: the second one does so once it is attached.
+    pub(in crate::keys) async fn officers(&self) -> bool {
+        self.0.second.lock().await.as_ref().map_or(self.0.officers, |second| second.officers)
+    }
+}
+
+/// Who answers for a change of the device's keys.
+fn consent(act: &str, officers: bool, agreed: Option<&Agreed>) -> Result<Approval, KeysError> {
+    if !officers {
+        return Ok(Approval::Caller);
+    }
+    let agreed = agreed.ok_or(KeysError::ApprovalState("lost with the gateway that had it"))?;
+    let ticket = |tickets: &Tickets| tickets.get(act).cloned().ok_or(KeysError::TicketRequired);
+    Ok(Approval::Tickets { first: ticket(&agreed.first)?, second: ticket(&agreed.second)? })
+}
+
+/// The newest version of a key.
+pub(in crate::keys) fn newest(versions: &[KeyInfo]) -> Option<&KeyInfo> {
+    versions.iter().max_by_key(|info| info.key.version)
+}
+
+/// A key in the log's words.
+pub(in crate::keys) fn resource(key: &KeyRef) -> Resource {
+    match KeyName::parse(key.label.as_str()) {
+        Ok(label) => Resource::Key { label, version: key.version.get() },
+        Err(_) => Resource::None,
+    }
+}
+
+/// The device's record as JSON, and its hash for the log. Bytes are spelt in the letters a to p, four bits each: no
+/// scanner takes them for a card number.
+fn told(record: &DestructionRecord) -> (String, [u8; 32]) {
+    let at = record.at.duration_since(UNIX_EPOCH).map(|at| at.as_secs()).unwrap_or(0);
+    let evidence = Sha256::new()
+        .chain_update(record.key.to_string())
+        .chain_update("\n")
+        .chain_update(at.to_string())
+        .chain_update("\n")
+        .chain_update(&record.signature)
+        .finalize();
+    let spelt: String = record
+        .signature
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|number| char::from(b'a' + number))
+        .collect();
+    let time = crate::keys::inventory::rfc3339(i64::try_from(at).unwrap_or(0).saturating_mul(1_000_000));
+    let outcome = json!({ "key": record.key.to_string(), "destroyed_at": time, "signature": spelt });
+    (outcome.to_string(), evidence.into())
+}
+
+/// The version as the vault's tasks name it.
+pub(in crate::keys) fn at(label: KeyLabel, version: Option<u32>) -> Result<KeyRef, KeysError> {
+    version.and_then(KeyVersion::new).map(|version| label.at(version)).ok_or(KeysError::Integrity)
+}

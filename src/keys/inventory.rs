@@ -1,0 +1,234 @@
+//! Which keys there are, how old each is, how much it was used, and what still depends on it. Never a key.
+
+use super::needs::{self, since, since_us};
+use super::policy::Due;
+use super::{Keys, KeysError};
+use hsm::{KeyFilter, KeyInfo, KeyLabel, KeyStatus};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokens::Tenant;
+
+/// Most data keys in one inventory; the oldest active ones come first.
+const MOST_DATA_KEYS: i64 = 1000;
+const DAY: u64 = 24 * 3600;
+
+/// All of it.
+#[derive(Debug, Serialize)]
+pub struct Inventory {
+    /// Versions of the HSM's keys.
+    pub data: Vec<HsmKeyLine>,
+    /// Always false: an HSM holds few keys.
+    pub has_more: bool,
+    /// The tenants' data keys.
+    pub data_keys: Vec<DataKeyLine>,
+}
+
+/// One version of one HSM key.
+#[derive(Debug, Serialize)]
+pub struct HsmKeyLine {
+    /// Its label.
+    pub name: String,
+    /// Its version.
+    pub version: u32,
+    /// Its one purpose.
+    pub kind: &'static str,
+    /// Where it is in its life.
+    pub status: &'static str,
+    /// Which money it is for.
+    pub realm: &'static str,
+    /// Could the device hand it out? Anything but false is a finding.
+    pub extractable: bool,
+    /// Was it made inside the device?
+    pub local: bool,
+    /// Its check value.
+    pub check_value: String,
+    /// When it was made.
+    pub created_at: String,
+    /// Whole days since.
+    pub age_days: u64,
+    /// When it stopped protecting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deactivated_at: Option<String>,
+    /// When its cryptoperiod ends, by policy or by the device, whichever is first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// The cryptoperiod of the policy, in whole days.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cryptoperiod_days: Option<u64>,
+    /// `fresh`, `soon`, `overdue`; `superseded` for an active version that has a newer one; none for one that
+    /// protects nothing new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<&'static str>,
+    /// Whether it should have been rotated.
+    pub overdue: bool,
+    /// Uses so far, where the device counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uses: Option<u64>,
+    /// Uses that the policy allows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub most_uses: Option<u64>,
+    /// Rows that name it: while there are any it cannot be destroyed.
+    pub rows: u64,
+    /// Seconds since it was made, for metrics.
+    #[serde(skip)]
+    pub age: Duration,
+}
+
+/// One data key of one tenant.
+#[derive(Debug, Serialize)]
+pub struct DataKeyLine {
+    /// Whose.
+    pub tenant: String,
+    /// Its identifier, spelt in letters as in the audit log.
+    pub id: String,
+    /// Which of the tenant's keys, from 1.
+    pub epoch: u32,
+    /// `active`, `deactivated` or `destroyed`.
+    pub status: String,
+    /// The version of `kek/card` that seals it.
+    pub kek_version: u32,
+    /// When it was made.
+    pub created_at: String,
+    /// Whole days since.
+    pub age_days: u64,
+    /// `fresh`, `soon` or `overdue`; none for one that seals nothing new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub due: Option<&'static str>,
+    /// Whether it should have been replaced.
+    pub overdue: bool,
+    /// Uses reserved so far: at least as many as there were.
+    pub uses: u64,
+    /// Cards under it.
+    pub rows: u64,
+    /// Seconds since it was made, for metrics.
+    #[serde(skip)]
+    pub age: Duration,
+}
+
+impl Keys {
+    /// The inventory, as one tenant's people or the whole installation's see it.
+    ///
+    /// # Errors
+    /// A part that is away.
+    pub async fn inventory(&self, tenant: Option<&Tenant>) -> Result<Inventory, KeysError> {
+        Ok(Inventory {
+            data: self.hsm_keys().await?,
+            has_more: false,
+            data_keys: self.data_keys(tenant).await?,
+        })
+    }
+
+    pub(in crate::keys) async fn hsm_keys(&self) -> Result<Vec<HsmKeyLine>, KeysError> {
+        let keys = self.0.hsm.keys(KeyFilter::default()).await?;
+        let mut newest: BTreeMap<&str, u32> = BTreeMap::new();
+        for info in keys.iter().filter(|info| info.status == KeyStatus::Active) {
+            let version = newest.entry(info.key.label.as_str()).or_default();
+            *version = (*version).max(info.key.version.get());
+        }
+        let mut counted: BTreeMap<KeyLabel, needs::Rows> = BTreeMap::new();
+        let mut reader = self.0.store.read().await?;
+        for info in &keys {
+            if !counted.contains_key(&info.key.label) {
+                let rows = needs::rows(&mut reader, &info.key.label).await?;
+                counted.insert(info.key.label.clone(), rows);
+            }
+        }
+        let line = |info: &KeyInfo| {
+            let version = info.key.version.get();
+            let rows = counted.get(&info.key.label).and_then(|rows| rows.get(&version)).copied();
+            let is_newest = newest.get(info.key.label.as_str()) == Some(&version);
+            self.hsm_key(info, is_newest, rows.unwrap_or(0))
+        };
+        Ok(keys.iter().map(line).collect())
+    }
+
+    fn hsm_key(&self, info: &KeyInfo, newest: bool, rows: u64) -> HsmKeyLine {
+        let rule = self.0.policy.of(&info.key.label);
+        let age = since(info.created);
+        let by_policy = rule.and_then(|rule| info.created.checked_add(rule.cryptoperiod));
+        let due = match info.status {
+            KeyStatus::Active if newest => rule.map(|rule| {
+                let late = info.expires.is_some_and(|end| end <= SystemTime::now());
+                if late { Due::Overdue } else { rule.judge(age, info.uses) }
+            }),
+            _ => None,
+        };
+        let superseded = info.status == KeyStatus::Active && !newest;
+        HsmKeyLine {
+            name: info.key.label.to_string(),
+            version: info.key.version.get(),
+            kind: info.kind.as_str(),
+            status: info.status.as_str(),
+            realm: info.realm.as_str(),
+            extractable: info.extractable,
+            local: info.local,
+            check_value: info.kcv.to_string(),
+            created_at: told(info.created),
+            age_days: age.as_secs() / DAY,
+            deactivated_at: info.deactivated.map(told),
+            expires_at: by_policy.into_iter().chain(info.expires).min().map(told),
+            cryptoperiod_days: rule.map(|rule| rule.cryptoperiod.as_secs() / DAY),
+            due: due.map(Due::as_str).or(superseded.then_some("superseded")),
+            overdue: due == Some(Due::Overdue),
+            uses: info.uses,
+            most_uses: rule.and_then(|rule| rule.most_uses),
+            rows,
+            age,
+        }
+    }
+
+    pub(in crate::keys) async fn data_keys(
+        &self,
+        tenant: Option<&Tenant>,
+    ) -> Result<Vec<DataKeyLine>, KeysError> {
+        let mut reader = self.0.store.read().await?;
+        let rows = reader
+            .fetch_all(
+                "SELECT tenant, data_key_id, epoch, status, kek_version, created_at, uses_reserved, \
+                 (SELECT COUNT(*) FROM card WHERE card.data_key_id = data_key.data_key_id) AS n FROM data_key \
+                 WHERE $1 IS NULL OR tenant = $1 ORDER BY status = 'active' DESC, created_at, data_key_id LIMIT $2",
+                vec![tenant.map(Tenant::as_str).into(), MOST_DATA_KEYS.into()],
+            )
+            .await?;
+        rows.iter().map(|row| self.data_key(row)).collect()
+    }
+
+    fn data_key(&self, row: &store::Row) -> Result<DataKeyLine, KeysError> {
+        let small = |column| u32::try_from(row.integer(column)?).map_err(|_| KeysError::Integrity);
+        let count = |column| u64::try_from(row.integer(column)?).map_err(|_| KeysError::Integrity);
+        let created = row.integer("created_at")?;
+        let (age, uses, status) = (since_us(created), count("uses_reserved")?, row.text("status")?);
+        let due = (status == "active").then(|| self.0.policy.data_key().judge(age, Some(uses)));
+        let spelt = row.bytes("data_key_id")?.into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        Ok(DataKeyLine {
+            tenant: row.text("tenant")?,
+            id: spelt.map(|number| char::from(b'a' + number)).collect(),
+            epoch: small("epoch")?,
+            status,
+            kek_version: small("kek_version")?,
+            created_at: rfc3339(created),
+            age_days: age.as_secs() / DAY,
+            due: due.map(Due::as_str),
+            overdue: due == Some(Due::Overdue),
+            uses,
+            rows: count("n")?,
+            age,
+        })
+    }
+}
+
+fn told(at: SystemTime) -> String {
+    let micros = at.duration_since(UNIX_EPOCH).map(|at| at.as_micros()).unwrap_or(0);
+    rfc3339(i64::try_from(micros).unwrap_or(0))
+}
+
+/// Unix microseconds as RFC 3339 in UTC, to the second.
+pub(super) fn rfc3339(time_us: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(time_us.div_euclid(1_000_000))
+        .ok()
+        .and_then(|at| at.format(&Rfc3339).ok())
+        .unwrap_or_default()
+}
