@@ -10,7 +10,7 @@ use crate::payments::Payments;
 use crate::payments::sandbox::Sandbox;
 use crate::record::Recorder;
 use crate::routes::{Routes, RoutesError};
-use crate::settings::{self, HsmAccess, HsmDevice, ProcessorKind, Settings, SettingsError};
+use crate::settings::{self, DatabaseError, HsmAccess, HsmDevice, ProcessorKind, Settings, SettingsError};
 use crate::upstream::companion::{Companion, CompanionError};
 use audit::LogName;
 use hsm::pkcs11::{Pkcs11, Pkcs11Fault, Pkcs11Settings};
@@ -18,7 +18,7 @@ use hsm::{ErrorClass, HsmError, HsmQueue, QueueSettings};
 use hsm_sim::client::SimClient;
 use std::sync::Arc;
 use std::time::Duration;
-use store::{Store, StoreError};
+use store::StoreError;
 use vault::Vault;
 
 /// How long a CVC may wait in memory for its charge (PCI DSS 3.3.1: never after authorization, never on disk).
@@ -46,6 +46,9 @@ pub enum StartError {
     /// The database.
     #[error("database: {0}")]
     Store(#[from] StoreError),
+    /// The database's settings.
+    #[error("{0}")]
+    Database(#[from] DatabaseError),
     /// The HSM's front.
     #[error("HSM: {0}")]
     Hsm(#[from] HsmError),
@@ -85,7 +88,7 @@ pub async fn assemble(settings: &Settings, target: Box<OpenTarget>) -> Result<Ga
     let officers = settings.hsm.has_officers();
     let policy = KeyPolicy::read(&settings.policy.dir, officers)?;
     let hsm = hsm(settings).await?;
-    let store = Store::open(&settings.store.url, store::Settings::default()).await?;
+    let store = settings.store.open().await?;
     let vault = Vault::new(
         hsm.clone(),
         store.clone(),

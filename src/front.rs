@@ -90,7 +90,7 @@ fn is_stray(code: Code) -> bool {
 /// A refusal is recorded before it is told. When that fails too, nothing happened and the answer is a 503.
 async fn refuse(gateway: &Gateway, origin: &Origin, refusal: Refusal, id: &RequestId) -> Answer {
     let problem = refusal.problem;
-    if matches!(problem.code(), Code::StoreBusy | Code::StoreUnavailable) {
+    if problem.code().is_of_the_store() {
         return Answer::at_the_door(&problem, id);
     }
     if is_stray(problem.code()) {

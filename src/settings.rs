@@ -1,6 +1,7 @@
 //! Every knob, read once into typed values: `pangate.toml`, then `PANGATE_SECTION__KEY` from the environment.
 //! Secrets are never inline: a setting names the file that holds one.
 
+mod database;
 mod device;
 mod keys;
 
@@ -11,6 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokens::Realm;
 
+pub use database::{Database, DatabaseError};
 pub use device::{HsmAccess, HsmDevice, HsmProvider};
 pub use keys::SettingsError;
 
@@ -67,14 +69,6 @@ pub struct Server {
     /// Seconds that a drain may take.
     #[serde(default = "defaults::drain_seconds")]
     pub drain_seconds: u64,
-}
-
-/// `[store]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Database {
-    /// `sqlite:PATH`.
-    pub url: String,
 }
 
 /// `[companion]`
@@ -190,6 +184,9 @@ impl Settings {
         if !settings.server.ops_listen.ip().is_loopback() {
             return Err(SettingsError::OpsNotLoopback);
         }
+        if settings.store.holds_a_password() && !environment.contains_key("PANGATE_STORE__URL") {
+            return Err(SettingsError::InlinePassword);
+        }
         Ok(settings)
     }
 
@@ -205,9 +202,7 @@ impl Settings {
         }
         self.hsm.resolve(folder);
         self.log.file = self.log.file.take().map(|file| folder.join(file));
-        if let Some(path) = self.store.url.strip_prefix("sqlite:") {
-            self.store.url = format!("sqlite:{}", folder.join(path).display());
-        }
+        self.store.resolve(folder);
     }
 }
 

@@ -58,13 +58,7 @@ pub(crate) async fn all_recorded(system: &System, refusals: &[Refused]) {
 
 /// How many cards are on the shelf.
 pub(crate) async fn cards_stored(system: &System) -> i64 {
-    let url = format!("sqlite:{}", system.path("pangate.db").display());
-    let store = store::Store::open(&url, store::Settings::default()).await.unwrap();
-    let row =
-        store.read().await.unwrap().fetch_optional("SELECT COUNT(*) AS n FROM card", vec![]).await.unwrap();
-    let count = row.unwrap().integer("n").unwrap();
-    store.close().await;
-    count
+    system.count("SELECT COUNT(*) AS n FROM card").await
 }
 
 /// Nothing of what was refused was stored or forwarded, and the next honest payment goes through.

@@ -35,6 +35,13 @@ macro_rules! codes {
     };
 }
 
+impl Code {
+    /// Whether it tells that the database cannot be written to, and so not even the refusal can be recorded.
+    pub fn is_of_the_store(self) -> bool {
+        self.as_str().starts_with("store_")
+    }
+}
+
 codes! {
     // ── the door ──
     /// The request cannot be read as HTTP in one way only.
@@ -177,6 +184,16 @@ codes! {
     HsmUnavailable = SERVICE_UNAVAILABLE "hsm_unavailable" "The HSM does not answer";
     /// The database.
     StoreUnavailable = SERVICE_UNAVAILABLE "store_unavailable" "The database does not answer";
+    /// The database's disk.
+    StoreFull = SERVICE_UNAVAILABLE "store_full" "The database's disk is full";
+    /// The database's mode: only standbys, or an administrator's setting.
+    StoreReadOnly = SERVICE_UNAVAILABLE "store_read_only" "The database takes no writes";
+    /// The database's connections.
+    StoreConnections = SERVICE_UNAVAILABLE "store_connections" "The database has no connection left";
+    /// The database's door.
+    StoreLogin = SERVICE_UNAVAILABLE "store_login" "The database refuses the gateway's login";
+    /// The database's pace.
+    StoreSlow = SERVICE_UNAVAILABLE "store_slow" "The database took too long";
     /// The database, for the moment.
     StoreBusy = SERVICE_UNAVAILABLE "store_busy" "The database is busy";
     /// The companion.

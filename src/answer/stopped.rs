@@ -56,9 +56,23 @@ pub fn store_problem(error: &StoreError) -> Problem {
             "A stored row could not be read; tell the operator, who finds it in the log",
         ),
         _ => Problem::new(
-            Code::StoreUnavailable,
-            "The database does not answer and nothing was acknowledged; retry",
+            store_code(*error),
+            "The database could not do it and nothing was acknowledged; retry under the same Idempotency-Key",
         ),
+    }
+}
+
+/// The code of a store that is away, by what keeps it.
+pub(super) fn store_code(error: StoreError) -> Code {
+    match error {
+        StoreError::Busy | StoreError::Conflict => Code::StoreBusy,
+        StoreError::TimedOut => Code::StoreSlow,
+        StoreError::Full => Code::StoreFull,
+        StoreError::ReadOnly => Code::StoreReadOnly,
+        StoreError::Connections => Code::StoreConnections,
+        StoreError::Login | StoreError::Denied | StoreError::Tls | StoreError::Pooler => Code::StoreLogin,
+        StoreError::Corrupt { .. } => Code::Integrity,
+        _ => Code::StoreUnavailable,
     }
 }
 
@@ -102,7 +116,7 @@ fn vault_code(error: &VaultError) -> Code {
         VaultError::TokenGone | VaultError::TokenExpired => Code::TokenGone,
         VaultError::HsmUnavailable => Code::HsmUnavailable,
         VaultError::StoreBusy | VaultError::NoDataKey => Code::StoreBusy,
-        VaultError::StoreUnavailable => Code::StoreUnavailable,
+        VaultError::StoreAway(error) => store_code(*error),
         VaultError::Integrity => Code::Integrity,
         VaultError::HsmRefused
         | VaultError::StoreRefused

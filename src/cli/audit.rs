@@ -1,7 +1,7 @@
 //! `pangate audit verify`: recomputes every log from its stored entries and says size and root, or the first fault.
 
 use super::{Format, fail, say};
-use crate::settings::Settings;
+use crate::settings::{Database, Settings};
 use ::audit::{Fault, Hash, HashText, LogName, Report, Verifier};
 use clap::{Args, Subcommand};
 use std::path::{Path, PathBuf};
@@ -37,7 +37,8 @@ struct Verify {
     /// The settings file that names the database.
     #[arg(long, short, env = "PANGATE_CONFIG", default_value = "pangate.toml")]
     config: PathBuf,
-    /// A database instead of the settings file's, for instance sqlite:/backup/pangate.db.
+    /// A database instead of the settings file's, for instance sqlite:/backup/pangate.db or
+    /// postgres://auditor@db/vault.
     #[arg(long, value_name = "URL")]
     db: Option<String>,
     /// Only this log.
@@ -136,22 +137,21 @@ async fn open(wanted: &Verify) -> Result<(Store, Option<LogName>, Option<Noted>)
         ),
         None => None,
     };
-    let url = match &wanted.db {
-        Some(url) => url.clone(),
+    let database = match &wanted.db {
+        Some(url) => Database::at(url.clone()),
         None => {
             Settings::read(&wanted.config, &crate::settings::environment())
                 .map_err(|error| error.to_string())?
                 .store
-                .url
         }
     };
     // Opening creates what is missing; a mistyped path must not pass for an empty log.
-    if let Some(path) = url.strip_prefix("sqlite:")
+    if let Some(path) = database.url.strip_prefix("sqlite:")
         && !Path::new(path).is_file()
     {
         return Err(format!("{path}: no such database"));
     }
-    let store = Store::open(&url, store::Settings::default()).await.map_err(|error| error.to_string())?;
+    let store = database.open().await.map_err(|error| error.to_string())?;
     Ok((store, log, noted))
 }
 

@@ -14,7 +14,6 @@ use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use store::Store;
 use tokens::{Principal, Realm, Tenant};
 
 /// Arguments of `pangate init`.
@@ -41,6 +40,12 @@ pub struct Arguments {
     /// The companion's address.
     #[arg(long, default_value = "https://127.0.0.1:8444")]
     companion: String,
+    /// The database, which has to be there: postgres://USER@HOST[,HOST…]/DATABASE instead of a file in the folder.
+    #[arg(long, default_value = "sqlite:pangate.db")]
+    store: String,
+    /// File that holds the database login's password.
+    #[arg(long)]
+    store_password_file: Option<PathBuf>,
     #[command(flatten)]
     device: device::DeviceArguments,
 }
@@ -100,7 +105,7 @@ async fn make(arguments: &Arguments) -> Result<SecretString, String> {
     files(arguments).map_err(|e| text(&e))?;
     let settings = Settings::read(&dir.join("pangate.toml"), &Default::default()).map_err(|e| text(&e))?;
     arguments.device.make_keys(dir, &settings).await?;
-    let store = Store::open(&settings.store.url, store::Settings::default()).await.map_err(|e| text(&e))?;
+    let store = settings.store.open().await.map_err(|e| text(&e))?;
     let recorder = Recorder::new(LogName::parse(&settings.audit.log).map_err(|e| text(&e))?);
     let grant = Grant { role: Role::Admin, principal, tenant: Some(tenant) };
     let key = setup::issue(&store, &recorder, Realm::Test, grant).await.map_err(|e| text(&e))?;
@@ -123,15 +128,25 @@ fn files(arguments: &Arguments) -> std::io::Result<()> {
     setup::write_public(&dir.join("pangate.toml"), &settings_text(arguments, &arguments.device.section()?))
 }
 
+fn password_file(arguments: &Arguments) -> String {
+    let file = arguments.store_password_file.as_deref();
+    file.map(|file| format!("password_file = {:?}\n", std::path::absolute(file).unwrap_or(file.to_owned())))
+        .unwrap_or_default()
+}
+
 /// The settings file that `serve` reads.
 fn settings_text(arguments: &Arguments, hsm: &str) -> String {
     format!(
         "# Every value can be overridden by PANGATE_SECTION__KEY; paths are relative to this file.\n\
          [server]\nlisten = \"{}\"\nops_listen = \"{}\"\ntls_cert = \"tls/gateway.pem\"\ntls_key = \"tls/gateway.key\"\n\
-         realm = \"test\"\n\n[store]\nurl = \"sqlite:pangate.db\"\n\n{hsm}\n\
+         realm = \"test\"\n\n[store]\nurl = \"{}\"\n{}\n{hsm}\n\
          [companion]\nurl = \"{}\"\nca = \"tls/ca.pem\"\n\
          token_file = \"companion.token\"\n\n[processor]\nkind = \"sandbox\"\n\n[policy]\ndir = \"policy\"\n\n\
          [audit]\nlog = \"pangate\"\n\n[log]\nlevel = \"info\"\n",
-        arguments.listen, arguments.ops_listen, arguments.companion
+        arguments.listen,
+        arguments.ops_listen,
+        arguments.store,
+        password_file(arguments),
+        arguments.companion
     )
 }

@@ -55,8 +55,7 @@ pub async fn run(arguments: Arguments, format: Format) -> ExitCode {
 
 async fn perform(arguments: Arguments, format: Format) -> Result<(), String> {
     let settings = Settings::read(&arguments.config, &settings::environment()).map_err(|e| e.to_string())?;
-    let store =
-        Store::open(&settings.store.url, store::Settings::default()).await.map_err(|e| e.to_string())?;
+    let store = settings.store.open().await.map_err(|e| e.to_string())?;
     let log = LogName::parse(&settings.audit.log).map_err(|e| e.to_string())?;
     let recorder = Recorder::new(log);
     match arguments.command {

@@ -19,7 +19,7 @@ const KNOWN: &[(&str, &[&str])] = &[
             "drain_seconds",
         ],
     ),
-    ("store", &["url"]),
+    ("store", &["url", "password_file", "max_readers", "statement_seconds"]),
     ("hsm", &["provider", "socket", "module", "token_label", "pin_file", "workers", "target"]),
     ("hsm.target", &["provider", "socket", "module", "token_label", "pin_file", "workers"]),
     ("companion", &["url", "ca", "token_file"]),
@@ -77,6 +77,11 @@ pub enum SettingsError {
     /// Real cards must not meet the test processor.
     #[error("processor.kind = \"sandbox\" moves no money and is refused with server.realm = \"live\"")]
     SandboxInLiveRealm,
+    /// Who reads the settings must not read the password with them.
+    #[error(
+        "store.url holds a password; put it into a file of mode 0600 and name that as store.password_file"
+    )]
+    InlinePassword,
     /// Health and metrics are for this host alone.
     #[error("server.ops_listen must be a loopback address, for instance 127.0.0.1:9443")]
     OpsNotLoopback,

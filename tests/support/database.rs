@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 impl System {
     /// The gateway's database, opened once more.
     pub async fn database(&self) -> Store {
-        let url = format!("sqlite:{}", self.path(&self.database_file).display());
+        let url = self.store_url();
         let settings = Settings { act_timeout: Duration::from_secs(120), ..Settings::default() };
         Store::open(&url, settings).await.unwrap()
     }

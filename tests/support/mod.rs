@@ -30,6 +30,7 @@ use pangate::cli::setup::{self, Authority};
 use pangate::credential::Grant;
 use pangate::record::Recorder;
 use process::Process;
+use scratch_postgres::{Cluster, Database};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
@@ -50,8 +51,10 @@ pub struct System {
     pub dir: tempfile::TempDir,
     sockets: tempfile::TempDir,
     ports: [u16; 3],
-    /// The gateway's database, below `dir`.
+    /// The gateway's database, below `dir`, where it is a file.
     database_file: String,
+    /// The gateway's database on a PostgreSQL, where it is on one.
+    postgres: Option<Database>,
     /// `https://localhost:PORT` of the gateway.
     pub url: String,
     /// `http://127.0.0.1:PORT` of the loopback listener.
@@ -70,6 +73,15 @@ pub struct System {
     hsm: Option<Process>,
     gateway: Option<Process>,
     companion: Option<Process>,
+}
+
+/// Whether this run of the tests keeps the gateway's data in PostgreSQL. `tests/run` runs them once on each database.
+pub fn on_postgres() -> bool {
+    match std::env::var("PANGATE_TEST_DIALECT").as_deref() {
+        Ok("postgres") => true,
+        Ok("sqlite") | Err(_) => false,
+        Ok(other) => panic!("PANGATE_TEST_DIALECT is sqlite or postgres, not {other}"),
+    }
 }
 
 /// A free port; the listener that found it is gone when this returns.
@@ -96,6 +108,7 @@ impl System {
         setup::private_folder(&system.path("disk")).unwrap();
         let disk = disk::SmallDisk::mount(&system.path("disk"), bytes);
         system.database_file = "disk/pangate.db".to_owned();
+        system.postgres = None;
         system.rise(|_| {}).await;
         (disk, system)
     }
@@ -116,6 +129,7 @@ impl System {
             claims: format!("https://localhost:{claims_port}"),
             ports,
             database_file: "pangate.db".to_owned(),
+            postgres: on_postgres().then(|| Cluster::shared_database().unwrap()),
             keys: BTreeMap::new(),
             account: String::new(),
             statement: String::new(),
@@ -137,6 +151,14 @@ impl System {
         self.start_companion();
         self.start_gateway();
         self.wait_ready().await;
+    }
+
+    /// The URL of the gateway's database.
+    pub fn store_url(&self) -> String {
+        match &self.postgres {
+            Some(database) => database.url.clone(),
+            None => format!("sqlite:{}", self.text(&self.database_file)),
+        }
     }
 
     /// A path below the system's folder.
@@ -168,11 +190,11 @@ impl System {
         let mut settings = format!(
             "[server]\nlisten = \"127.0.0.1:{port}\"\nops_listen = \"127.0.0.1:{ops}\"\n\
              tls_cert = \"tls/gateway.pem\"\ntls_key = \"tls/gateway.key\"\nrealm = \"test\"\n\
-             [store]\nurl = \"sqlite:{}\"\n\
+             [store]\nurl = \"{}\"\n\
              [hsm]\nprovider = \"simulator\"\nsocket = \"{}\"\npin_file = \"hsm.pin\"\n\
              [companion]\nurl = \"https://localhost:{claims}\"\nca = \"tls/ca.pem\"\ntoken_file = \"companion.token\"\n\
              [policy]\ndir = \"policy\"\n[audit]\nlog = \"pangate-test\"\n[log]\nlevel = \"debug\"\n",
-            self.database_file,
+            self.store_url(),
             socket.display()
         );
         change(&mut settings);
@@ -195,7 +217,7 @@ impl System {
     }
 
     async fn issue_keys(&mut self) {
-        let url = format!("sqlite:{}", self.text(&self.database_file));
+        let url = self.store_url();
         let store = store::Store::open(&url, store::Settings::default()).await.unwrap();
         let recorder = Recorder::new(audit::LogName::parse("pangate-test").unwrap());
         for (name, role, tenant) in [

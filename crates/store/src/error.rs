@@ -1,15 +1,46 @@
 //! Everything that can go wrong with the store, told without a word of what was stored.
 
+use crate::SqlCode;
+
 /// Why an act, a read or an opening failed. `Copy`, because one failed commit answers every act of its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum StoreError {
     /// The queue is full, every reader is taken, or another process holds the write lock. Nothing was written.
     #[error("the store is busy; nothing was written, retry in a second")]
     Busy,
-    /// Disk full, input/output error, file gone, or the store was closed. The act was not acknowledged; after
+    /// Input/output error, file or server gone, or the store was closed. The act was not acknowledged; after
     /// an error of the disk itself it may still have become durable, so retry under the same idempotency key.
     #[error("the store is unavailable; look at the disk, then retry under the same idempotency key")]
     Unavailable,
+    /// The database's disk is full. Nothing was written.
+    #[error("the database's disk is full; make room, service resumes by itself")]
+    Full,
+    /// The database takes no writes: an administrator's setting, a file mode, or only standbys answered.
+    #[error(
+        "the database takes no writes now; promote a standby or end its read-only mode, service resumes by itself"
+    )]
+    ReadOnly,
+    /// The database has no connection left for us.
+    #[error("the database has no connection left; raise max_connections or lower store.max_readers")]
+    Connections,
+    /// The database refuses our login or has no such database.
+    #[error(
+        "the database refuses the login; check the user, the password file and the database's name in store.url"
+    )]
+    Login,
+    /// The login lacks a right.
+    #[error("the database login lacks a right; make it a member of the role pangate_gateway")]
+    Denied,
+    /// The way to the database would not be encrypted and verified, or its certificate was refused.
+    #[error(
+        "the database is not reached by verified TLS; write sslmode=verify-full and sslrootcert=FILE into store.url"
+    )]
+    Tls,
+    /// A pooler between us hands out another server connection for each transaction.
+    #[error(
+        "a pooler in transaction mode is between us and the database; set pool_mode = session in it, or go around it"
+    )]
+    Pooler,
     /// A row with that key is there already (primary key or unique index).
     #[error("a row with that key exists already")]
     Conflict,
@@ -28,17 +59,22 @@ pub enum StoreError {
     /// A later release has migrated this database; this one could misread it.
     #[error("the database was written by a newer release; start that release, or restore an older backup")]
     NewerSchema,
+    /// The schema is an older release's, and this login may not bring it up to date.
+    #[error(
+        "the schema is older than this release; run `pangate store prepare` with a login of role pangate_migrator"
+    )]
+    OlderSchema,
     /// A migration failed, or one that ran before has other text now.
     #[error("the schema could not be brought up to date; start the release that last wrote it, or restore")]
     Migration,
     /// The URL names no database that this build can open.
-    #[error("the store URL is not understood; write sqlite:PATH")]
+    #[error("the store URL is not understood; write sqlite:PATH or postgres://USER@HOST/DATABASE")]
     Url,
     /// The statement itself is wrong: a mistake in the program, never in its input.
     #[error("a statement was refused by the database (code {code}); this is a defect, please report it")]
     Statement {
-        /// The database's result code; zero when the driver refused before asking the database.
-        code: i32,
+        /// The database's own code; zero when the driver refused before asking the database.
+        code: SqlCode,
     },
     /// The act panicked. It was rolled back; its neighbours and the writer go on.
     #[error("the act stopped unexpectedly and was rolled back; this is a defect, please report it")]
@@ -51,7 +87,16 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same act may succeed later with nothing changed but time (answer 503 with `Retry-After`).
     pub fn is_transient(self) -> bool {
-        matches!(self, StoreError::Busy | StoreError::Unavailable | StoreError::TimedOut)
+        matches!(
+            self,
+            StoreError::Busy
+                | StoreError::Unavailable
+                | StoreError::Full
+                | StoreError::ReadOnly
+                | StoreError::Connections
+                | StoreError::Login
+                | StoreError::TimedOut
+        )
     }
 }
 

@@ -1,19 +1,26 @@
 //! A read-only snapshot: what was committed when its first statement ran, and nothing later.
 
+use crate::postgres::Snapshot;
 use crate::sqlite::statement;
 use crate::{Dialect, Row, StoreError, Value};
 use sqlx::Sqlite;
 
-/// One snapshot of the store. Hold it briefly: while it lives, the write-ahead log cannot be emptied.
+/// One snapshot of the store. Hold it briefly: while it lives, SQLite's write-ahead log cannot be
+/// emptied and PostgreSQL keeps dead rows.
 pub struct Reader(Source);
 
 enum Source {
     Sqlite(sqlx::Transaction<'static, Sqlite>),
+    Postgres(Snapshot),
 }
 
 impl Reader {
     pub(crate) fn sqlite(transaction: sqlx::Transaction<'static, Sqlite>) -> Self {
         Reader(Source::Sqlite(transaction))
+    }
+
+    pub(crate) fn postgres(snapshot: Snapshot) -> Self {
+        Reader(Source::Postgres(snapshot))
     }
 
     /// The first row, or none.
@@ -27,6 +34,7 @@ impl Reader {
     ) -> Result<Option<Row>, StoreError> {
         match &mut self.0 {
             Source::Sqlite(transaction) => Ok(statement::fetch_optional(transaction, None, sql, args).await?),
+            Source::Postgres(snapshot) => snapshot.fetch_optional(sql, args).await,
         }
     }
 
@@ -37,6 +45,7 @@ impl Reader {
     pub async fn fetch_all(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         match &mut self.0 {
             Source::Sqlite(transaction) => Ok(statement::fetch_all(transaction, None, sql, args).await?),
+            Source::Postgres(snapshot) => snapshot.fetch_all(sql, args).await,
         }
     }
 
@@ -44,6 +53,7 @@ impl Reader {
     pub fn dialect(&self) -> Dialect {
         match &self.0 {
             Source::Sqlite(_) => Dialect::Sqlite,
+            Source::Postgres(_) => Dialect::Postgres,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What comes out of a statement, read by column name and checked: a wrong type is an error, never a default.
 
 use crate::StoreError;
+use crate::postgres::value;
 use sqlx::Row as _;
+use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 
 /// One row of an answer.
@@ -9,6 +11,7 @@ pub struct Row(Source);
 
 enum Source {
     Sqlite(SqliteRow),
+    Postgres(PgRow),
 }
 
 impl Row {
@@ -16,7 +19,11 @@ impl Row {
         Row(Source::Sqlite(row))
     }
 
-    /// A whole number that must be there.
+    pub(crate) fn postgres(row: PgRow) -> Self {
+        Row(Source::Postgres(row))
+    }
+
+    /// A whole number that must be there; a time is one, in unix microseconds.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] when the column is missing, NULL or of another type.
@@ -47,6 +54,7 @@ impl Row {
     pub fn optional_integer(&self, column: &'static str) -> Result<Option<i64>, StoreError> {
         match &self.0 {
             Source::Sqlite(row) => row.try_get(column).map_err(|_| StoreError::Corrupt { column }),
+            Source::Postgres(row) => value::integer(row, column).map_err(|_| StoreError::Corrupt { column }),
         }
     }
 
@@ -57,6 +65,7 @@ impl Row {
     pub fn optional_text(&self, column: &'static str) -> Result<Option<String>, StoreError> {
         match &self.0 {
             Source::Sqlite(row) => row.try_get(column).map_err(|_| StoreError::Corrupt { column }),
+            Source::Postgres(row) => value::text(row, column).map_err(|_| StoreError::Corrupt { column }),
         }
     }
 
@@ -67,6 +76,7 @@ impl Row {
     pub fn optional_bytes(&self, column: &'static str) -> Result<Option<Vec<u8>>, StoreError> {
         match &self.0 {
             Source::Sqlite(row) => row.try_get(column).map_err(|_| StoreError::Corrupt { column }),
+            Source::Postgres(row) => value::bytes(row, column).map_err(|_| StoreError::Corrupt { column }),
         }
     }
 }

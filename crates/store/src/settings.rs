@@ -8,7 +8,7 @@ use std::time::Duration;
 pub enum Dialect {
     /// SQLite 3, embedded.
     Sqlite,
-    /// PostgreSQL or what speaks its wire; no opener in this build.
+    /// PostgreSQL, or what speaks its wire.
     Postgres,
 }
 
@@ -23,8 +23,10 @@ pub struct Settings {
     pub busy_timeout: Duration,
     /// Connections for reading.
     pub max_readers: u32,
-    /// How long one act may hold the writer.
+    /// How long one act may hold the writer, and one statement the database.
     pub act_timeout: Duration,
+    /// How long a statement waits for a row that another gateway holds.
+    pub lock_timeout: Duration,
 }
 
 impl Default for Settings {
@@ -35,6 +37,7 @@ impl Default for Settings {
             busy_timeout: Duration::from_secs(1),
             max_readers: 4,
             act_timeout: Duration::from_secs(5),
+            lock_timeout: Duration::from_secs(2),
         }
     }
 }

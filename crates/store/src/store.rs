@@ -1,10 +1,13 @@
 //! The store as its callers see it: commit, read, ready, checkpoint, close.
 
-use crate::act::{Act, Boxed, Typed};
+use crate::act::{Boxed, Typed};
+use crate::link::{Home, Link};
+use crate::postgres::{self, Readers, Server};
 use crate::settings::Tally;
 use crate::sqlite::statement::read_error;
-use crate::sqlite::{self, Message, Place, Writer};
-use crate::{Counters, Dialect, Reader, Settings, StoreError, Work};
+use crate::sqlite::{self, Place};
+use crate::writer::{Addition, Message, Writer};
+use crate::{Counters, Dialect, Reader, Row, Rows, Settings, StoreError, Value, Work};
 use sqlx::sqlite::SqlitePool;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -21,29 +24,36 @@ pub struct Store {
 #[derive(Clone)]
 enum Engine {
     Sqlite { readers: SqlitePool, place: Arc<Place> },
+    Postgres { readers: Arc<Readers> },
 }
 
 impl Store {
-    /// Opens `sqlite:PATH`: creates the file with mode 0600, runs the migrations, starts the writer on the
-    /// current tokio runtime.
+    /// Opens `sqlite:PATH` (creates the file with mode 0600) or `postgres://USER@HOST[,HOST…]/DATABASE`, brings the
+    /// schema up to date where that is allowed, and starts the writer on the current tokio runtime.
     ///
     /// # Errors
-    /// [`StoreError::Url`], [`StoreError::NewerSchema`], [`StoreError::Migration`], [`StoreError::Damaged`],
-    /// [`StoreError::Busy`] or [`StoreError::Unavailable`].
+    /// [`StoreError::Url`], [`StoreError::NewerSchema`], [`StoreError::OlderSchema`], [`StoreError::Migration`],
+    /// [`StoreError::Tls`], [`StoreError::Pooler`], [`StoreError::Login`], [`StoreError::Damaged`], or a transient one.
     pub async fn open(url: &str, settings: Settings) -> Result<Store, StoreError> {
-        let place = Arc::new(Place::parse(url)?);
-        let connection = sqlite::prepare(&place, &settings).await?;
-        let readers = sqlite::readers(&place, &settings);
+        let (engine, home, link) = if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+            let server = Arc::new(Server::parse(url, &settings)?);
+            let connection = postgres::prepare(&server).await?;
+            let readers = Readers::new(Arc::clone(&server), &settings);
+            let link = Link::Postgres { connection, patience: server.patience };
+            (Engine::Postgres { readers }, Home::Postgres(server), link)
+        } else {
+            let place = Arc::new(Place::parse(url)?);
+            let connection = sqlite::prepare(&place, &settings).await?;
+            let readers = sqlite::readers(&place, &settings);
+            let engine = Engine::Sqlite { readers, place: Arc::clone(&place) };
+            (engine, Home::Sqlite(place), Link::Sqlite(connection))
+        };
         let tally = Arc::new(Tally::default());
         let (queue, waiting) = mpsc::channel(settings.queue.max(1));
-        let writer = Writer {
-            place: Arc::clone(&place),
-            settings: Settings { batch: settings.batch.max(1), ..settings },
-            tally: Arc::clone(&tally),
-            connection: Some(connection),
-        };
+        let settings = Settings { batch: settings.batch.max(1), ..settings };
+        let writer = Writer { home, settings, tally: Arc::clone(&tally), link: Some(link), away: None };
         tokio::spawn(writer.run(waiting));
-        Ok(Store { queue, engine: Engine::Sqlite { readers, place }, tally })
+        Ok(Store { queue, engine, tally })
     }
 
     /// Runs `act` in the next transaction and answers once it is durable.
@@ -63,9 +73,33 @@ impl Store {
         F: for<'w> FnOnce(&'w mut Work<'_>) -> Boxed<'w, Result<T, E>> + Send + 'static,
     {
         let (act, answer) = Typed::new(act);
-        self.enqueue(Box::new(act))?;
+        self.enqueue(Message::Act(Box::new(act)))?;
         // The writer answers every act it took; silence means that its runtime has ended.
         answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable.into()))
+    }
+
+    /// Adds `rows` in the next transaction and answers once they are durable: all of them, or none. Cheaper than
+    /// [`Store::commit`], because what many requests add to one table goes down in one statement. Rows come after the
+    /// acts of their transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when a row found no place: its key is taken, or its sheet's guard keeps it out; else as
+    /// [`Store::commit`].
+    pub async fn add(&self, rows: Rows) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Message::Add(Addition { rows, reply }))?;
+        answer.await.unwrap_or(Err(StoreError::Unavailable))
+    }
+
+    /// The first row that one statement gives, or none. Cheaper than a [`Reader`] where one statement is all.
+    ///
+    /// # Errors
+    /// As [`Store::read`], or of the statement.
+    pub async fn look(&self, sql: &'static str, args: Vec<Value>) -> Result<Option<Row>, StoreError> {
+        match &self.engine {
+            Engine::Sqlite { .. } => self.read().await?.fetch_optional(sql, args).await,
+            Engine::Postgres { readers } => readers.look(sql, args).await,
+        }
     }
 
     /// A snapshot for reading. It waits for no writer and no writer waits for it.
@@ -78,6 +112,7 @@ impl Store {
             Engine::Sqlite { readers, .. } => {
                 readers.begin().await.map(Reader::sqlite).map_err(|error| read_error(error).error)
             }
+            Engine::Postgres { readers } => readers.take().await.map(Reader::postgres),
         }
     }
 
@@ -89,8 +124,9 @@ impl Store {
     pub async fn ready(&self) -> Result<(), StoreError> {
         match &self.engine {
             Engine::Sqlite { place, .. } => place.check()?,
+            Engine::Postgres { .. } => {}
         }
-        self.read().await?.fetch_optional("SELECT name FROM setting LIMIT 1", Vec::new()).await?;
+        self.look("SELECT name FROM setting LIMIT 1", Vec::new()).await?;
         let probe = self.tally.suspect();
         self.commit(move |work| {
             Box::pin(async move {
@@ -108,8 +144,9 @@ impl Store {
         .await
     }
 
-    /// Moves the write-ahead log into the database file and empties it, and gives free pages back: after that no
-    /// byte that was deleted before is left in either file. Call it after shredding.
+    /// SQLite: moves the write-ahead log into the database file and empties it, and gives free pages back: after that
+    /// no byte that was deleted before is left in either file. Call it after shredding. PostgreSQL keeps dead rows until
+    /// its own vacuum and its log until its archive forgets it; there only a destroyed key ends them.
     ///
     /// # Errors
     /// [`StoreError::Busy`] when a reader kept the log in use (call again), or [`StoreError::Unavailable`].
@@ -126,6 +163,7 @@ impl Store {
         // Readers first: the last connection to close is the writer's, and it folds the log into the file.
         match &self.engine {
             Engine::Sqlite { readers, .. } => readers.close().await,
+            Engine::Postgres { readers } => readers.close().await,
         }
         if self.queue.send(Message::Close(reply)).await.is_ok() {
             let _ = done.await;
@@ -141,11 +179,12 @@ impl Store {
     pub fn dialect(&self) -> Dialect {
         match &self.engine {
             Engine::Sqlite { .. } => Dialect::Sqlite,
+            Engine::Postgres { .. } => Dialect::Postgres,
         }
     }
 
-    fn enqueue(&self, act: Box<dyn Act>) -> Result<(), StoreError> {
-        self.send(Message::Act(act)).inspect_err(|error| {
+    fn enqueue(&self, message: Message) -> Result<(), StoreError> {
+        self.send(message).inspect_err(|error| {
             if *error == StoreError::Busy {
                 self.tally.busy(1);
             }

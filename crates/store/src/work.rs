@@ -1,25 +1,21 @@
 //! One open transaction, as an act sees it: statements in, rows out. It cannot commit; only the writer can.
 
-use crate::sqlite::statement::{self, Failure};
+use crate::failure::Failure;
+use crate::link::Link;
 use crate::{Dialect, Row, StoreError, Value};
-use sqlx::SqliteConnection;
 
 /// The transaction that an act runs in. Its writes become durable together with the act's answer, or never.
 pub struct Work<'c> {
-    connection: Connection<'c>,
+    link: &'c mut Link,
     broken: Option<StoreError>,
-    /// What ends the act before this one. It goes to the database in one message with the first statement: each
-    /// message costs two thread switches, and most acts are a few statements long.
+    /// What ends the act before this one. It goes to the database with the first statement: a message costs two thread
+    /// switches or a round trip, and most acts are a few statements long.
     boundary: Option<&'static str>,
 }
 
-enum Connection<'c> {
-    Sqlite(&'c mut SqliteConnection),
-}
-
 impl<'c> Work<'c> {
-    pub(crate) fn sqlite(connection: &'c mut SqliteConnection, boundary: Option<&'static str>) -> Self {
-        Work { connection: Connection::Sqlite(connection), broken: None, boundary }
+    pub(crate) fn new(link: &'c mut Link, boundary: Option<&'static str>) -> Self {
+        Work { link, broken: None, boundary }
     }
 
     /// Whether the boundary is still to be sent, because the act ran no statement.
@@ -39,9 +35,7 @@ impl<'c> Work<'c> {
     /// Any [`StoreError`] of the statement; [`StoreError::Conflict`] for a key that is taken.
     pub async fn execute(&mut self, sql: &'static str, args: Vec<Value>) -> Result<u64, StoreError> {
         let boundary = self.open()?;
-        let answer = match &mut self.connection {
-            Connection::Sqlite(connection) => statement::execute(connection, boundary, sql, args).await,
-        };
+        let answer = self.link.execute(boundary, sql, args).await;
         self.judge(answer)
     }
 
@@ -55,11 +49,7 @@ impl<'c> Work<'c> {
         args: Vec<Value>,
     ) -> Result<Option<Row>, StoreError> {
         let boundary = self.open()?;
-        let answer = match &mut self.connection {
-            Connection::Sqlite(connection) => {
-                statement::fetch_optional(connection, boundary, sql, args).await
-            }
-        };
+        let answer = self.link.fetch_optional(boundary, sql, args).await;
         self.judge(answer)
     }
 
@@ -69,17 +59,13 @@ impl<'c> Work<'c> {
     /// Any [`StoreError`] of the statement.
     pub async fn fetch_all(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         let boundary = self.open()?;
-        let answer = match &mut self.connection {
-            Connection::Sqlite(connection) => statement::fetch_all(connection, boundary, sql, args).await,
-        };
+        let answer = self.link.fetch_all(boundary, sql, args).await;
         self.judge(answer)
     }
 
     /// The SQL that is spoken here.
     pub fn dialect(&self) -> Dialect {
-        match &self.connection {
-            Connection::Sqlite(_) => Dialect::Sqlite,
-        }
+        self.link.dialect()
     }
 
     fn open(&mut self) -> Result<Option<&'static str>, StoreError> {

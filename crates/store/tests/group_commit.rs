@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use store::{Fetch, Settings, Store, StoreError, Value, Work};
-use tempfile::TempDir;
+use store::{Dialect, Fetch, Settings, Store, StoreError, Value, Work};
+use support::Place;
+
+mod support;
 
 const INSERT: &str = "INSERT INTO setting (name, value) VALUES ($1, $2)";
 
-async fn open(dir: &TempDir, settings: Settings) -> Store {
-    Store::open(&format!("sqlite:{}", dir.path().join("pangate.db").display()), settings).await.unwrap()
+async fn open(dir: &Place, settings: Settings) -> Store {
+    Store::open(&dir.url(), settings).await.unwrap()
 }
 
 async fn put(store: &Store, name: String, value: &'static str) -> Result<(), StoreError> {
@@ -36,9 +38,7 @@ async fn all(store: &Store) -> Vec<(String, String)> {
     settings_in(&mut store.read().await.unwrap()).await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_concurrent_acts_share_few_commits() {
-    let dir = TempDir::new().unwrap();
+async fn a_hundred_concurrent_acts_share_few_commits(dir: Place) {
     let store = open(&dir, Settings::default()).await;
     let tasks: Vec<_> = (0..100)
         .map(|n| {
@@ -55,9 +55,7 @@ async fn a_hundred_concurrent_acts_share_few_commits() {
     assert_eq!(all(&store).await.len(), 100);
 }
 
-#[tokio::test]
-async fn an_act_that_fails_is_rolled_back_alone() {
-    let dir = TempDir::new().unwrap();
+async fn an_act_that_fails_is_rolled_back_alone(dir: Place) {
     let store = open(&dir, Settings::default()).await;
     put(&store, "taken".into(), "first").await.unwrap();
     let before = store.counters().commits;
@@ -84,9 +82,7 @@ async fn an_act_that_fails_is_rolled_back_alone() {
     assert_eq!(names, expected);
 }
 
-#[tokio::test]
-async fn an_act_that_panics_or_dawdles_stops_neither_writer_nor_neighbours() {
-    let dir = TempDir::new().unwrap();
+async fn an_act_that_panics_or_dawdles_stops_neither_writer_nor_neighbours(dir: Place) {
     let store = open(&dir, Settings { act_timeout: Duration::from_millis(100), ..Settings::default() }).await;
     let panics = store.commit(|work| {
         Box::pin(async move {
@@ -121,9 +117,7 @@ async fn an_act_that_panics_or_dawdles_stops_neither_writer_nor_neighbours() {
     assert_eq!(names, ["a", "b", "c"]);
 }
 
-#[tokio::test]
-async fn an_act_whose_caller_went_away_still_happens_wholly() {
-    let dir = TempDir::new().unwrap();
+async fn an_act_whose_caller_went_away_still_happens_wholly(dir: Place) {
     let store = open(&dir, Settings::default()).await;
     {
         let mut act = Box::pin(put(&store, "orphan".into(), "x"));
@@ -134,9 +128,7 @@ async fn an_act_whose_caller_went_away_still_happens_wholly() {
     assert_eq!(all(&store).await.len(), 2);
 }
 
-#[tokio::test]
-async fn a_full_queue_answers_busy_at_once() {
-    let dir = TempDir::new().unwrap();
+async fn a_full_queue_answers_busy_at_once(dir: Place) {
     let store = open(&dir, Settings { queue: 4, batch: 1, ..Settings::default() }).await;
     let (release, held) = tokio::sync::oneshot::channel::<()>();
     let (started, running) = tokio::sync::oneshot::channel::<()>();
@@ -173,9 +165,7 @@ async fn a_full_queue_answers_busy_at_once() {
     assert_eq!(all(&store).await.len(), 4);
 }
 
-#[tokio::test]
-async fn a_reader_sees_one_moment_and_cannot_write() {
-    let dir = TempDir::new().unwrap();
+async fn a_reader_sees_one_moment_and_cannot_write(dir: Place) {
     let store = open(&dir, Settings::default()).await;
     put(&store, "before".into(), "x").await.unwrap();
     let mut reader = store.read().await.unwrap();
@@ -187,9 +177,7 @@ async fn a_reader_sees_one_moment_and_cannot_write() {
     assert_eq!(all(&store).await.len(), 2);
 }
 
-#[tokio::test]
-async fn readers_are_bounded_and_come_back() {
-    let dir = TempDir::new().unwrap();
+async fn readers_are_bounded_and_come_back(dir: Place) {
     let settings =
         Settings { max_readers: 2, busy_timeout: Duration::from_millis(100), ..Settings::default() };
     let store = open(&dir, settings).await;
@@ -199,18 +187,18 @@ async fn readers_are_bounded_and_come_back() {
     assert_eq!(store.ready().await, Ok(()));
 }
 
-#[tokio::test]
-async fn columns_are_read_as_what_they_are_or_not_at_all() {
-    let dir = TempDir::new().unwrap();
+async fn columns_are_read_as_what_they_are_or_not_at_all(dir: Place) {
     let store = open(&dir, Settings::default()).await;
     let mut reader = store.read().await.unwrap();
     let args =
         vec![Value::from(7i64), "text".into(), vec![1u8, 2].into(), Value::from(None::<i64>), true.into()];
-    let row = reader
-        .fetch_optional("SELECT $1 AS i, $2 AS t, $3 AS b, $4 AS n, $5 AS y", args)
-        .await
-        .unwrap()
-        .unwrap();
+    let sql = match store.dialect() {
+        Dialect::Sqlite => "SELECT $1 AS i, $2 AS t, $3 AS b, $4 AS n, $5 AS y",
+        Dialect::Postgres => {
+            "SELECT $1::int8 AS i, $2::text AS t, $3::bytea AS b, $4::text AS n, $5::bool AS y"
+        }
+    };
+    let row = reader.fetch_optional(sql, args).await.unwrap().unwrap();
     assert_eq!(row.integer("i"), Ok(7));
     assert_eq!(row.text("t").as_deref(), Ok("text"));
     assert_eq!(row.bytes("b"), Ok(vec![1, 2]));
@@ -223,39 +211,49 @@ async fn columns_are_read_as_what_they_are_or_not_at_all() {
     assert_eq!(row.text("missing"), Err(StoreError::Corrupt { column: "missing" }));
 }
 
-#[tokio::test]
-async fn the_schema_refuses_a_refund_above_what_was_captured_and_a_second_reusable_token() {
-    let dir = TempDir::new().unwrap();
+async fn the_schema_refuses_a_refund_above_what_was_captured_and_a_second_reusable_token(dir: Place) {
     let store = open(&dir, Settings::default()).await;
     let charge = "INSERT INTO charge (id, tenant, token, brand, last4, amount_minor, currency, captured_minor, \
-                  refunded_minor, status, idempotency_key, principal, processor, created_at, updated_at) VALUES ('ch_a', 'north', 'tok', 'visa', '4242', 100, 'USD', 100, $1, \
-                  'succeeded', 'k', 'portal', 'sandbox', 1, 1)";
+                  refunded_minor, status, idempotency_key, principal, processor, created_at, updated_at) \
+                  VALUES ('ch_a', 'north', 'tok', 'visa', '4242', 100, 'USD', 100, $1, 'succeeded', 'k', 'portal', \
+                  'sandbox', $2, $2)";
     let card = "INSERT INTO card (tenant, token, fingerprint, fingerprint_version, reusable, envelope, brand, last4, \
                 exp_month, exp_year, format, created_at, shredded_at) \
-                VALUES ('north', $1, x'01', 1, 1, x'00', 'visa', '4242', 1, 2030, 'opaque', 1, $2)";
+                VALUES ('north', $1, $2, 1, 1, $2, 'visa', '4242', 1, 2030, 'opaque', $3, $4)";
     let run = |sql: &'static str, args: fn() -> Vec<Value>| {
         store.commit(move |work: &mut Work<'_>| Box::pin(async move { work.execute(sql, args()).await }))
     };
-    assert_eq!(run(charge, || vec![101.into()]).await, Err(StoreError::Constraint));
-    assert_eq!(run(charge, || vec![100.into()]).await, Ok(1));
-    assert_eq!(run(card, || vec!["a".into(), Value::Null]).await, Ok(1));
-    assert_eq!(run(card, || vec!["b".into(), Value::Null]).await, Err(StoreError::Conflict));
-    assert_eq!(run(card, || vec!["c".into(), 9.into()]).await, Ok(1), "a shredded one does not count");
-    assert_eq!(run(charge, || vec!["text".into()]).await, Err(StoreError::Constraint), "STRICT");
+    let card_of = |token: &'static str, shredded_at: Option<i64>| {
+        let args = vec![token.into(), vec![1u8].into(), 1.into(), shredded_at.into()];
+        store.commit(move |work: &mut Work<'_>| Box::pin(async move { work.execute(card, args).await }))
+    };
+    assert_eq!(run(charge, || vec![101.into(), 1.into()]).await, Err(StoreError::Constraint));
+    assert_eq!(run(charge, || vec![100.into(), 1.into()]).await, Ok(1));
+    assert_eq!(card_of("a", None).await, Ok(1));
+    assert_eq!(card_of("b", None).await, Err(StoreError::Conflict));
+    assert_eq!(card_of("c", Some(9)).await, Ok(1), "a shredded one does not count");
+    let text = run(charge, || vec!["text".into(), 1.into()]).await;
+    assert!(text.is_err(), "a column holds what it declares: {text:?}");
 }
 
 #[tokio::test]
 async fn the_file_belongs_to_its_owner_alone_and_odd_urls_are_refused() {
-    let dir = TempDir::new().unwrap();
+    let dir = Place::sqlite();
     let store = open(&dir, Settings::default()).await;
     put(&store, "a".into(), "x").await.unwrap();
     for name in ["pangate.db", "pangate.db-wal", "pangate.db-shm"] {
-        let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(dir.folder().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
-    for url in
-        ["", "sqlite:", "sqlite::memory:", "sqlite:x?mode=memory", "postgres://localhost/x", "pangate.db"]
-    {
+    for url in [
+        "",
+        "sqlite:",
+        "sqlite::memory:",
+        "sqlite:x?mode=memory",
+        "postgres:",
+        "mysql://localhost/x",
+        "pangate.db",
+    ] {
         assert_eq!(Store::open(url, Settings::default()).await.map(|_| ()), Err(StoreError::Url), "{url}");
     }
 }
@@ -307,11 +305,11 @@ proptest! {
     /// whatever the size of the groups.
     #[test]
     fn acts_in_groups_do_what_acts_one_by_one_would(
-        steps in prop::collection::vec(step(), 1..60), batch in 1usize..9,
+        steps in prop::collection::vec(step(), 1..60), batch in 1usize..9, on_postgres: bool,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let dir = TempDir::new().unwrap();
+            let dir = if on_postgres { Place::postgres() } else { Place::sqlite() };
             let store = open(&dir, Settings { batch, ..Settings::default() }).await;
             let mut model = BTreeMap::new();
             let mut expected = Vec::new();
@@ -331,4 +329,16 @@ proptest! {
             assert_eq!(all(&store).await, model.into_iter().collect::<Vec<_>>());
         });
     }
+}
+
+support::on_both! {
+    a_hundred_concurrent_acts_share_few_commits,
+    an_act_that_fails_is_rolled_back_alone,
+    an_act_that_panics_or_dawdles_stops_neither_writer_nor_neighbours,
+    an_act_whose_caller_went_away_still_happens_wholly,
+    a_full_queue_answers_busy_at_once,
+    a_reader_sees_one_moment_and_cannot_write,
+    readers_are_bounded_and_come_back,
+    columns_are_read_as_what_they_are_or_not_at_all,
+    the_schema_refuses_a_refund_above_what_was_captured_and_a_second_reusable_token,
 }

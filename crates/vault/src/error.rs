@@ -140,7 +140,7 @@ pub enum VaultError {
     HsmRefused,
     /// The database is away or full.
     #[error("the database cannot be reached; try again")]
-    StoreUnavailable,
+    StoreAway(store::StoreError),
     /// The write queue is full.
     #[error("the database is busy; try again")]
     StoreBusy,
@@ -192,7 +192,7 @@ impl VaultError {
             VaultError::NoDataKey => "data_key_missing",
             VaultError::HsmUnavailable => "hsm_unavailable",
             VaultError::HsmRefused => "hsm_refused",
-            VaultError::StoreUnavailable => "store_unavailable",
+            VaultError::StoreAway(_) => "store_unavailable",
             VaultError::StoreBusy => "store_busy",
             VaultError::StoreRefused => "store_refused",
             VaultError::Integrity => "integrity",
@@ -228,7 +228,7 @@ impl VaultError {
                 | VaultError::BodyBroken
                 | VaultError::NoDataKey
                 | VaultError::HsmUnavailable
-                | VaultError::StoreUnavailable
+                | VaultError::StoreAway(_)
                 | VaultError::StoreBusy
         )
     }
@@ -301,11 +301,20 @@ impl From<store::StoreError> for VaultError {
         use store::StoreError;
         match error {
             // A key that is taken: the same act with fresh random values goes through.
-            StoreError::Busy | StoreError::TimedOut | StoreError::Conflict => VaultError::StoreBusy,
-            StoreError::Unavailable => VaultError::StoreUnavailable,
+            StoreError::Busy | StoreError::Conflict => VaultError::StoreBusy,
+            StoreError::Unavailable
+            | StoreError::TimedOut
+            | StoreError::Full
+            | StoreError::ReadOnly
+            | StoreError::Connections
+            | StoreError::Login
+            | StoreError::Denied
+            | StoreError::Tls
+            | StoreError::Pooler => VaultError::StoreAway(error),
             StoreError::Corrupt { .. } | StoreError::Damaged => VaultError::Integrity,
             StoreError::Constraint
             | StoreError::NewerSchema
+            | StoreError::OlderSchema
             | StoreError::Migration
             | StoreError::Url
             | StoreError::Statement { .. }

@@ -3,8 +3,6 @@
 mod connect;
 pub(crate) mod statement;
 mod walk;
-mod writer;
 
 pub(crate) use connect::{Place, prepare, readers};
 pub use walk::{Cell, walk_values};
-pub(crate) use writer::{Message, Writer};

@@ -1,22 +1,11 @@
 //! Running one statement on a SQLite connection, and reading SQLite's result codes.
 
-use crate::{Row, StoreError, Value};
+use crate::failure::Failure;
+use crate::{Row, SqlCode, StoreError, Value};
 use futures_util::TryStreamExt;
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Either, Executor, Sqlite, SqliteConnection};
-
-/// What a statement failed with, and whether the transaction around it can still be trusted.
-pub(crate) struct Failure {
-    pub(crate) error: StoreError,
-    pub(crate) ends_transaction: bool,
-}
-
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> Self {
-        failure.error
-    }
-}
 
 pub(crate) async fn execute(
     connection: &mut SqliteConnection,
@@ -61,6 +50,22 @@ pub(crate) async fn fetch_all(
         .map_err(read_error)
 }
 
+/// Runs a statement that takes every value of `rows` in turn. `sql` is made of constants of the program alone.
+pub(crate) async fn add(
+    connection: &mut SqliteConnection,
+    sql: String,
+    rows: &[&[Value]],
+) -> Result<u64, Failure> {
+    let query = sqlx::query(AssertSqlSafe(sql));
+    let query = rows.iter().flat_map(|row| row.iter()).fold(query, |query, value| match value {
+        Value::Null => query.bind(None::<i64>),
+        Value::Integer(number) => query.bind(*number),
+        Value::Text(text) => query.bind(text.clone()),
+        Value::Bytes(bytes) => query.bind(bytes.clone()),
+    });
+    query.execute(connection).await.map(|done| done.rows_affected()).map_err(read_error)
+}
+
 /// The statement with its arguments, kept prepared by the connection under its text. Both parts of the text are
 /// constants of the program, so their joint is as safe as they are.
 fn bound(
@@ -93,7 +98,7 @@ pub(crate) fn read_error(error: sqlx::Error) -> Failure {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::PoolClosed
         | sqlx::Error::BeginFailed => (StoreError::Unavailable, true),
-        _ => (StoreError::Statement { code: 0 }, false),
+        _ => (StoreError::Statement { code: SqlCode::NONE }, false),
     };
     Failure { error, ends_transaction }
 }
@@ -110,13 +115,17 @@ fn read_code(code: i32) -> (StoreError, bool) {
     match code & 0xff {
         // BUSY, LOCKED
         5 | 6 => (StoreError::Busy, true),
-        // NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL, NOLFS
-        7..=10 | 13..=15 | 22 => (StoreError::Unavailable, true),
+        // READONLY
+        8 => (StoreError::ReadOnly, true),
+        // FULL
+        13 => (StoreError::Full, true),
+        // NOMEM, INTERRUPT, IOERR, CANTOPEN, PROTOCOL, NOLFS
+        7 | 9 | 10 | 14 | 15 | 22 => (StoreError::Unavailable, true),
         // CORRUPT, NOTADB
         11 | 26 => (StoreError::Damaged, true),
         // CONSTRAINT in its other forms
         19 => (StoreError::Constraint, false),
-        _ => (StoreError::Statement { code }, false),
+        _ => (StoreError::Statement { code: SqlCode::number(code) }, false),
     }
 }
 
@@ -128,13 +137,14 @@ mod tests {
     fn result_codes_are_read_as_sqlite_documents_them() {
         assert_eq!(read_code(5), (StoreError::Busy, true));
         assert_eq!(read_code(517), (StoreError::Busy, true)); // BUSY_SNAPSHOT
-        assert_eq!(read_code(13), (StoreError::Unavailable, true)); // FULL
+        assert_eq!(read_code(13), (StoreError::Full, true));
+        assert_eq!(read_code(1032), (StoreError::ReadOnly, true)); // READONLY_DBMOVED
         assert_eq!(read_code(778), (StoreError::Unavailable, true)); // IOERR_WRITE
         assert_eq!(read_code(2067), (StoreError::Conflict, false));
         assert_eq!(read_code(1555), (StoreError::Conflict, false));
         assert_eq!(read_code(275), (StoreError::Constraint, false)); // CONSTRAINT_CHECK
         assert_eq!(read_code(3091), (StoreError::Constraint, false)); // CONSTRAINT_DATATYPE
         assert_eq!(read_code(26), (StoreError::Damaged, true));
-        assert_eq!(read_code(1), (StoreError::Statement { code: 1 }, false));
+        assert_eq!(read_code(1), (StoreError::Statement { code: SqlCode::number(1) }, false));
     }
 }

@@ -1,0 +1,215 @@
+//! One server with its data folder: start, stop, kill, and a database of one's own on it.
+
+use crate::programs::{Trouble, owned_file, owned_folder, program, run};
+use crate::{scratch, unique};
+use std::fmt::Write as _;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Where `tests/run` says that a server for all test programs is: its socket folder and port, as `FOLDER:PORT`.
+const SHARED: &str = "PANGATE_TEST_POSTGRES";
+/// How long a server may take to start or stop on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running server. It ends, and its folder goes, when this is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    pub(crate) home: PathBuf,
+    pub(crate) port: u16,
+    server: Option<Child>,
+}
+
+/// One database, for one test; its server must outlive it.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// `postgres://…` for the owner of the database, over the loopback.
+    pub url: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl Cluster {
+    /// Makes and starts a server with PostgreSQL's own defaults, and `settings` (lines of `postgresql.conf`) on top.
+    ///
+    /// # Errors
+    /// [`Trouble`] with the words of the program that failed.
+    pub fn start(settings: &str) -> Result<Cluster, Trouble> {
+        let home = scratch("postgres");
+        owned_folder(&home)?;
+        run(program("initdb")?
+            .args(["--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "-D"])
+            .arg(home.join("data")))?;
+        let mut cluster = Cluster { home, port: free_port()?, server: None };
+        cluster.configure(settings)?;
+        cluster.resume()?;
+        Ok(cluster)
+    }
+
+    /// A database on the server that all test programs of a run share, or on one of this process where there is none.
+    ///
+    /// # Errors
+    /// [`Trouble`] with the words of the program that failed.
+    pub fn shared_database() -> Result<Database, Trouble> {
+        static OWN: OnceLock<Result<Cluster, String>> = OnceLock::new();
+        if let Ok(shared) = std::env::var(SHARED) {
+            let wrong = || Trouble(format!("{SHARED} is FOLDER:PORT"));
+            let (folder, port) = shared.rsplit_once(':').ok_or_else(wrong)?;
+            return database(Path::new(folder), port.parse().map_err(|_| wrong())?);
+        }
+        match OWN.get_or_init(Cluster::for_this_process) {
+            Ok(cluster) => cluster.database(),
+            Err(words) => Err(Trouble(words.clone())),
+        }
+    }
+
+    /// A server that ends with this process: statics are not dropped, so a thread that lives as long holds it.
+    fn for_this_process() -> Result<Cluster, String> {
+        let (tell, told) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let _ = tell.send(Cluster::start("").map_err(|trouble| trouble.to_string()));
+            loop {
+                thread::park();
+            }
+        });
+        told.recv().map_err(|_| "the thread that starts the server ended".to_owned())?
+    }
+
+    /// A new, empty database with a name of its own.
+    ///
+    /// # Errors
+    /// [`Trouble`] with the words of `psql`.
+    pub fn database(&self) -> Result<Database, Trouble> {
+        database(&self.home, self.port)
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The folder with the server's socket; the data is in `data` below.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Runs SQL as the superuser and gives the bare answer, columns parted by `|`.
+    ///
+    /// # Errors
+    /// [`Trouble`] with the words of `psql`.
+    pub fn sql(&self, database: &str, sql: &str) -> Result<String, Trouble> {
+        psql(&self.home, self.port, database, sql)
+    }
+
+    /// Starts the server on the same data and port, and waits until it answers.
+    ///
+    /// # Errors
+    /// [`Trouble`] when it does not start within a minute.
+    pub fn resume(&mut self) -> Result<(), Trouble> {
+        let log = self.home.join("server.log");
+        owned_file(&log, b"")?;
+        let output = fs::OpenOptions::new()
+            .append(true)
+            .open(&log)
+            .map_err(|error| Trouble(format!("{}: {error}", log.display())))?;
+        let twin = output.try_clone().map_err(|error| Trouble(error.to_string()))?;
+        let server = program("postgres")?
+            .arg("-D")
+            .arg(self.home.join("data"))
+            .stdout(Stdio::from(output))
+            .stderr(Stdio::from(twin))
+            .spawn()
+            .map_err(|error| Trouble(error.to_string()))?;
+        self.server = Some(server);
+        let end = Instant::now() + PATIENCE;
+        while self.sql("postgres", "SELECT 1").is_err() {
+            if Instant::now() > end {
+                return Err(Trouble(fs::read_to_string(&log).unwrap_or_default()));
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Stops the server in order: connections are cut, what was committed is written.
+    pub fn stop(&mut self) {
+        self.end("INT");
+    }
+
+    /// Kills the server as a power failure of its process would.
+    pub fn kill(&mut self) {
+        self.end("KILL");
+    }
+
+    fn end(&mut self, signal: &str) {
+        let Some(mut server) = self.server.take() else { return };
+        let _ = run(std::process::Command::new("kill").args(["-s", signal, &server.id().to_string()]));
+        let _ = server.wait();
+        // The workers of a killed server notice by themselves; its folder is not free before that.
+        let pid = self.home.join("data/postmaster.pid");
+        let end = Instant::now() + Duration::from_secs(5);
+        while signal == "KILL" && self.answers() && Instant::now() < end {
+            thread::sleep(Duration::from_millis(20));
+        }
+        if signal == "KILL" {
+            let _ = fs::remove_file(pid);
+        }
+    }
+
+    fn answers(&self) -> bool {
+        self.sql("postgres", "SELECT 1").is_ok()
+    }
+
+    /// Adds lines to `postgresql.conf`; they count from the next start on, or after `SELECT pg_reload_conf()`.
+    ///
+    /// # Errors
+    /// [`Trouble`] when the file cannot be written.
+    pub fn configure(&self, settings: &str) -> Result<(), Trouble> {
+        let path = self.home.join("data/postgresql.conf");
+        let mut text = fs::read_to_string(&path).map_err(|error| Trouble(error.to_string()))?;
+        let home = self.home.display();
+        let _ = write!(
+            text,
+            "\nlisten_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = '{home}'\n{settings}\n",
+            self.port
+        );
+        owned_file(&path, text.as_bytes())
+    }
+
+    pub(crate) fn at(home: PathBuf, port: u16) -> Cluster {
+        Cluster { home, port, server: None }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.end("QUIT");
+        let _ = fs::remove_dir_all(&self.home);
+    }
+}
+
+fn database(folder: &Path, port: u16) -> Result<Database, Trouble> {
+    let name = format!("test_{}", unique());
+    psql(folder, port, "postgres", &format!("CREATE DATABASE {name} TEMPLATE template0"))?;
+    Ok(Database { url: format!("postgres://postgres@127.0.0.1:{port}/{name}"), name })
+}
+
+fn psql(folder: &Path, port: u16, database: &str, sql: &str) -> Result<String, Trouble> {
+    let answer = run(program("psql")?
+        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"])
+        .arg(folder)
+        .args(["-p", &port.to_string(), "-d", database, "-c", sql]))?;
+    Ok(answer.trim_end().to_owned())
+}
+
+/// A port that nobody listens on at this moment.
+pub(crate) fn free_port() -> Result<u16, Trouble> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| Trouble(error.to_string()))
+}

@@ -1,0 +1,18 @@
+//! The PostgreSQL dialect: the only rooms that know what PostgreSQL's types, states and sessions are.
+
+mod address;
+mod argument;
+mod connect;
+mod kind;
+mod numeric;
+mod pooler;
+mod readers;
+mod roles;
+mod schema;
+mod sqlstate;
+pub(crate) mod statement;
+pub(crate) mod value;
+
+pub(crate) use connect::Server;
+pub(crate) use readers::{Readers, Snapshot};
+pub(crate) use schema::prepare;

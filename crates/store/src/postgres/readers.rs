@@ -1,0 +1,162 @@
+//! Connections for reading: a bounded number, opened when first used, kept while they work.
+
+use super::{Server, statement};
+use crate::failure::Failure;
+use crate::{Row, Settings, StoreError, Value};
+use sqlx::{Connection, PgConnection};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The readers of one store.
+pub(crate) struct Readers {
+    server: Arc<Server>,
+    places: Arc<Semaphore>,
+    idle: Mutex<Vec<PgConnection>>,
+    wait: Duration,
+}
+
+impl Readers {
+    pub(crate) fn new(server: Arc<Server>, settings: &Settings) -> Arc<Readers> {
+        let places = usize::try_from(settings.max_readers.max(1)).unwrap_or(1);
+        Arc::new(Readers {
+            server,
+            places: Arc::new(Semaphore::new(places)),
+            idle: Mutex::new(Vec::new()),
+            wait: settings.busy_timeout,
+        })
+    }
+
+    /// A place among the readers, with a connection.
+    pub(crate) async fn take(self: &Arc<Self>) -> Result<Snapshot, StoreError> {
+        let place = tokio::time::timeout(self.wait, Arc::clone(&self.places).acquire_owned())
+            .await
+            .map_err(|_| StoreError::Busy)?
+            .map_err(|_| StoreError::Unavailable)?;
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => self.server.connect().await?,
+        };
+        Ok(Snapshot {
+            connection: Some(connection),
+            begun: false,
+            readers: Arc::clone(self),
+            place: Some(place),
+        })
+    }
+
+    /// One statement outside of any transaction: it is a snapshot by itself, and needs one message. A connection that
+    /// ended while it lay idle is replaced once.
+    pub(crate) async fn look(
+        self: &Arc<Self>,
+        sql: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        let mut snapshot = self.take().await?;
+        snapshot.begun = true;
+        let answer = snapshot.fetch_optional(sql, args).await;
+        snapshot.begun = false;
+        answer
+    }
+
+    /// Lets nobody in any more and closes what is idle.
+    pub(crate) async fn close(&self) {
+        self.places.close();
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        for connection in idle {
+            let _ = connection.close().await;
+        }
+    }
+
+    fn keep(&self, connection: PgConnection) {
+        if !self.places.is_closed() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+        }
+    }
+}
+
+/// One reader's hold on a connection, with a snapshot from its first statement on.
+pub(crate) struct Snapshot {
+    connection: Option<PgConnection>,
+    begun: bool,
+    readers: Arc<Readers>,
+    place: Option<OwnedSemaphorePermit>,
+}
+
+impl Snapshot {
+    pub(crate) async fn fetch_optional(
+        &mut self,
+        sql: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        let mut connection = self.begin().await?;
+        let patience = self.readers.server.patience;
+        let answer = timed(patience, statement::fetch_optional(&mut connection, sql, args)).await;
+        self.put_back(connection, answer)
+    }
+
+    pub(crate) async fn fetch_all(
+        &mut self,
+        sql: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let mut connection = self.begin().await?;
+        let patience = self.readers.server.patience;
+        let answer = timed(patience, statement::fetch_all(&mut connection, sql, args)).await;
+        self.put_back(connection, answer)
+    }
+
+    /// The connection, taken out while a statement runs: whoever gives up waiting drops it with the statement.
+    async fn begin(&mut self) -> Result<PgConnection, StoreError> {
+        let patience = self.readers.server.patience;
+        let mut connection = self.connection.take().ok_or(StoreError::Unavailable)?;
+        if !self.begun {
+            const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+            if timed(patience, statement::control(&mut connection, BEGIN)).await.is_err() {
+                // It may have ended while it lay idle (restart, failover): one new one, and then the truth.
+                drop(connection);
+                connection = self.readers.server.connect().await?;
+                timed(patience, statement::control(&mut connection, BEGIN)).await?;
+            }
+            self.begun = true;
+        }
+        Ok(connection)
+    }
+
+    fn put_back<T>(&mut self, connection: PgConnection, answer: Result<T, Failure>) -> Result<T, StoreError> {
+        // After an error the transaction is of no use, and the connection may be gone with it.
+        if answer.is_ok() {
+            self.connection = Some(connection);
+        }
+        Ok(answer?)
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        let (Some(mut connection), place) = (self.connection.take(), self.place.take()) else { return };
+        if !self.begun {
+            self.readers.keep(connection);
+            return;
+        }
+        let readers = Arc::clone(&self.readers);
+        // Without a runtime the connection is closed, which ends the snapshot as well.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let patience = readers.server.patience;
+            if timed(patience, statement::control(&mut connection, "ROLLBACK")).await.is_ok() {
+                readers.keep(connection);
+            }
+            drop(place);
+        });
+    }
+}
+
+/// The answer, or the end of our patience: a server that hangs may not hang us.
+pub(super) async fn timed<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::time::timeout(patience, answer).await.unwrap_or(Err(Failure::fatal(StoreError::Unavailable)))
+}
