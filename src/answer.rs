@@ -8,7 +8,7 @@ mod stopped;
 
 pub use code::Code;
 pub use problem::Problem;
-pub use stopped::{Stopped, store_problem, vault_problem};
+pub use stopped::{Stopped, store_code, store_problem, vault_problem};
 
 use crate::record::Receipt;
 use bytes::Bytes;

@@ -88,7 +88,8 @@ pub async fn assemble(settings: &Settings, target: Box<OpenTarget>) -> Result<Ga
     let officers = settings.hsm.has_officers();
     let policy = KeyPolicy::read(&settings.policy.dir, officers)?;
     let hsm = hsm(settings).await?;
-    let store = settings.store.open().await?;
+    let log = LogName::parse(&settings.audit.log)?;
+    let store = settings.store.open_for(&log).await?;
     let vault = Vault::new(
         hsm.clone(),
         store.clone(),
@@ -101,7 +102,6 @@ pub async fn assemble(settings: &Settings, target: Box<OpenTarget>) -> Result<Ga
             data_keys: data_key_limits(&policy),
         },
     );
-    let log = LogName::parse(&settings.audit.log)?;
     let owner = Owner::new(&log)?;
     let recorder = Recorder::new(log);
     let processor = match settings.processor.kind {

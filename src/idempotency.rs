@@ -192,14 +192,26 @@ impl Claim {
             return Err(Problem::new(Code::IdempotencyInFlight, IN_FLIGHT).into());
         }
         let mut values = self.key_values();
-        values.extend([Value::from(self.owner.text()), Value::from(now_us())]);
-        work.execute(
-            "UPDATE idempotency SET owner = $5, created_at = $6 \
-             WHERE tenant = $1 AND principal = $2 AND endpoint = $3 AND idempotency_key = $4",
-            values,
-        )
-        .await?;
-        Ok(Claimed::TakenOver)
+        values.extend([
+            Value::from(self.owner.text()),
+            Value::from(now_us()),
+            Value::from(row.text("owner")?),
+            Value::from(row.integer("created_at")?),
+        ]);
+        let taken = work
+            .execute(
+                "UPDATE idempotency SET owner = $5, created_at = $6 \
+                 WHERE tenant = $1 AND principal = $2 AND endpoint = $3 AND idempotency_key = $4 \
+                 AND owner = $7 AND created_at = $8 AND state = 'running'",
+                values,
+            )
+            .await?;
+        // Another gateway may have taken it over in this instant.
+        if taken == 1 {
+            Ok(Claimed::TakenOver)
+        } else {
+            Err(Problem::new(Code::IdempotencyInFlight, IN_FLIGHT).into())
+        }
     }
 
     /// Compares with the first request under the version of the key that made its MAC, so that a retry across a

@@ -69,6 +69,9 @@ impl Event {
     }
 }
 
+/// How often a position that somebody else took first is asked for anew.
+const ATTEMPTS: u32 = 16;
+
 /// Writes to one instance's log.
 #[derive(Debug, Clone)]
 pub struct Recorder {
@@ -110,21 +113,26 @@ impl Recorder {
         };
         let leaf = entry.leaf_bytes();
         let leaf_hash = audit::leaf_hash(&leaf);
-        let row = work
-            .fetch_optional(
-                "INSERT INTO audit_entry (log, position, tenant, leaf, leaf_hash) \
-                 SELECT $1, COALESCE((SELECT MAX(position) + 1 FROM audit_entry WHERE log = $1), 0), $2, $3, $4 \
-                 RETURNING position",
-                vec![
-                    Value::from(self.log.as_str()),
-                    Value::from(origin.tenant.as_ref().map(Tenant::as_str)),
-                    Value::from(leaf),
-                    Value::from(leaf_hash.to_vec()),
-                ],
-            )
-            .await?
-            .ok_or(StoreError::Unavailable)?;
-        Ok(Receipt { position: row.integer("position")? })
+        // The command line may write to the same log beside the gateway; whoever comes second takes the next position.
+        for _ in 0..ATTEMPTS {
+            let row = work
+                .fetch_optional(
+                    "INSERT INTO audit_entry (log, position, tenant, leaf, leaf_hash) \
+                     SELECT $1, COALESCE((SELECT MAX(position) + 1 FROM audit_entry WHERE log = $1), 0), $2, $3, $4 \
+                     WHERE true ON CONFLICT DO NOTHING RETURNING position",
+                    vec![
+                        Value::from(self.log.as_str()),
+                        Value::from(origin.tenant.as_ref().map(Tenant::as_str)),
+                        Value::from(leaf.clone()),
+                        Value::from(leaf_hash.to_vec()),
+                    ],
+                )
+                .await?;
+            if let Some(row) = row {
+                return Ok(Receipt { position: row.integer("position")? });
+            }
+        }
+        Err(StoreError::Busy)
     }
 }
 

@@ -39,7 +39,7 @@ pub async fn list(gateway: &Gateway, context: &Context, permit: Permit<ReadAudit
     let rows = reader
         .fetch_all(
             "SELECT position, leaf, leaf_hash FROM audit_entry WHERE log = $1 AND position > $2 \
-             AND ($3 IS NULL OR tenant = $3) ORDER BY position LIMIT $4",
+             AND (tenant = $3 OR $3 IS NULL) ORDER BY position LIMIT $4",
             vec![Value::from(log.as_str()), Value::from(after), Value::from(tenant), Value::from(limit + 1)],
         )
         .await

@@ -63,7 +63,7 @@ pub fn store_problem(error: &StoreError) -> Problem {
 }
 
 /// The code of a store that is away, by what keeps it.
-pub(super) fn store_code(error: StoreError) -> Code {
+pub fn store_code(error: StoreError) -> Code {
     match error {
         StoreError::Busy | StoreError::Conflict => Code::StoreBusy,
         StoreError::TimedOut => Code::StoreSlow,

@@ -189,7 +189,7 @@ impl Keys {
             .fetch_all(
                 "SELECT tenant, data_key_id, epoch, status, kek_version, created_at, uses_reserved, \
                  (SELECT COUNT(*) FROM card WHERE card.data_key_id = data_key.data_key_id) AS n FROM data_key \
-                 WHERE $1 IS NULL OR tenant = $1 ORDER BY status = 'active' DESC, created_at, data_key_id LIMIT $2",
+                 WHERE tenant = $1 OR $1 IS NULL ORDER BY status = 'active' DESC, created_at, data_key_id LIMIT $2",
                 vec![tenant.map(Tenant::as_str).into(), MOST_DATA_KEYS.into()],
             )
             .await?;

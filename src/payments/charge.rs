@@ -15,7 +15,7 @@ mod laws;
 mod rows;
 
 pub use rows::{Charge, Status};
-pub(super) use rows::{by_id, page, settle, stale};
+pub(super) use rows::{by_id, by_id_alone, page, settle, stale};
 
 use super::desk::{Desk, bounded};
 use super::processor::{Outcome, ProcessorError};

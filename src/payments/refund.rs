@@ -344,7 +344,7 @@ async fn draw_up(
     order: &RefundOrder,
     now: i64,
 ) -> Result<Refund, PaymentError> {
-    let charge = charge::by_id(work, &order.tenant, &order.request.charge).await?;
+    let charge = charge::by_id_alone(work, &order.tenant, &order.request.charge).await?;
     let charge = charge.ok_or(PaymentError::UnknownCharge)?;
     if charge.status != charge::Status::Succeeded {
         return Err(PaymentError::ChargeState);

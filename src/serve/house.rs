@@ -1,5 +1,6 @@
 //! What runs beside the requests: parts are watched, outcomes in doubt are asked for, old answers are forgotten.
 
+use crate::answer::{self, Code};
 use crate::gateway::Gateway;
 use crate::idempotency;
 use crate::keys::{DeviceLogState, Overdue};
@@ -32,9 +33,13 @@ pub(super) async fn parts(gateway: &Gateway) -> Vec<PartState> {
     let (hsm, store, companion) =
         tokio::join!(gateway.hsm.health(), gateway.store.ready(), gateway.companion.reachable());
     let part = |part, ok, code, detail| PartState { part, ok, code, detail };
+    let (store_code, store_detail) = match store {
+        Ok(()) => (Code::StoreUnavailable.as_str(), ""),
+        Err(error) => (answer::store_code(error).as_str(), error.remedy()),
+    };
     let parts = vec![
         part("hsm", hsm.is_ok(), "hsm_unavailable", "start hsm-sim, or check the socket and the PIN file"),
-        part("store", store.is_ok(), "store_unavailable", "check the database's disk and locks"),
+        part("store", store.is_ok(), store_code, store_detail),
         part("companion", companion, "companion_unavailable", "start the companion, or check companion.url"),
     ];
     for state in &parts {

@@ -60,11 +60,28 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`], which names the setting to change.
     pub async fn open(&self) -> Result<Store, DatabaseError> {
+        self.open_as(None).await
+    }
+
+    /// Opens it for the gateway whose audit log has that name, which no other running gateway may have.
+    ///
+    /// # Errors
+    /// [`DatabaseError`], which names the setting to change.
+    pub async fn open_for(&self, log: &audit::LogName) -> Result<Store, DatabaseError> {
+        // FNV-1a, 64 bits: which names share a number is of no account, as long as equal names do.
+        let sole = log.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        self.open_as(Some(sole.cast_signed())).await
+    }
+
+    async fn open_as(&self, sole: Option<i64>) -> Result<Store, DatabaseError> {
         let statement = Duration::from_secs(self.statement_seconds.clamp(1, 60));
         let bounds = store::Settings {
             max_readers: self.max_readers.clamp(1, 256),
             act_timeout: statement,
             lock_timeout: statement / 2,
+            sole,
             ..store::Settings::default()
         };
         Ok(Store::open(&self.address()?, bounds).await?)

@@ -33,7 +33,6 @@ use process::Process;
 use scratch_postgres::{Cluster, Database};
 use secrecy::ExposeSecret;
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokens::{Principal, Realm, Tenant};
@@ -84,9 +83,10 @@ pub fn on_postgres() -> bool {
     }
 }
 
-/// A free port; the listener that found it is gone when this returns.
+/// A free port; the listener that found it is gone when this returns. Below the range that the system hands out to
+/// clients, so that none of them takes it before the server does.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    scratch_postgres::free_port().unwrap()
 }
 
 impl System {
@@ -99,6 +99,14 @@ impl System {
     pub async fn start_with(change: impl FnOnce(&mut String)) -> System {
         let mut system = System::bare();
         system.rise(change).await;
+        system
+    }
+
+    /// The same, on SQLite whatever this run of the tests is for: for what only a file has.
+    pub async fn start_on_sqlite() -> System {
+        let mut system = System::bare();
+        system.postgres = None;
+        system.rise(|_| {}).await;
         system
     }
 

@@ -1,10 +1,9 @@
 //! One server with its data folder: start, stop, kill, and a database of one's own on it.
 
 use crate::programs::{Trouble, owned_file, owned_folder, program, run};
-use crate::{scratch, unique};
+use crate::{free_port, scratch, unique};
 use std::fmt::Write as _;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
@@ -204,12 +203,4 @@ fn psql(folder: &Path, port: u16, database: &str, sql: &str) -> Result<String, T
         .arg(folder)
         .args(["-p", &port.to_string(), "-d", database, "-c", sql]))?;
     Ok(answer.trim_end().to_owned())
-}
-
-/// A port that nobody listens on at this moment.
-pub(crate) fn free_port() -> Result<u16, Trouble> {
-    TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|error| Trouble(error.to_string()))
 }

@@ -4,10 +4,12 @@
 //! Whoever runs as root runs the server as the user `postgres`, which PostgreSQL demands.
 
 mod cluster;
+mod port;
 mod programs;
 mod standby;
 
 pub use cluster::{Cluster, Database};
+pub use port::free_port;
 pub use programs::Trouble;
 
 use std::path::PathBuf;

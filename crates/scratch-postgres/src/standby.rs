@@ -1,8 +1,7 @@
 //! A standby of a server, and its promotion.
 
-use crate::cluster::free_port;
 use crate::programs::{Trouble, owned_folder, program, run};
-use crate::{Cluster, scratch};
+use crate::{Cluster, free_port, scratch};
 
 impl Cluster {
     /// Makes and starts a standby that follows this server by the name `name`. The primary waits for it at every commit

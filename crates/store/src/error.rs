@@ -41,6 +41,9 @@ pub enum StoreError {
         "a pooler in transaction mode is between us and the database; set pool_mode = session in it, or go around it"
     )]
     Pooler,
+    /// Another store holds what only one may ([`crate::Settings::sole`]).
+    #[error("another gateway with the same audit.log name works on this database; give each gateway its own")]
+    Taken,
     /// A row with that key is there already (primary key or unique index).
     #[error("a row with that key exists already")]
     Conflict,
@@ -85,6 +88,37 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What to look at or do, for whoever watches the store.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            StoreError::Busy => {
+                "another process holds the database's lock, or more arrives than it can write"
+            }
+            StoreError::Full => "make room on the database's disk",
+            StoreError::ReadOnly => "promote a standby, or end the database's read-only mode",
+            StoreError::Connections => "raise the server's max_connections, or lower store.max_readers",
+            StoreError::Login => "check the user, store.password_file and the database's name in store.url",
+            StoreError::Denied => "make the login a member of the role pangate_gateway",
+            StoreError::Tls => "write sslmode=verify-full and sslrootcert=FILE into store.url",
+            StoreError::Pooler => "set pool_mode = session in the pooler, or go around it",
+            StoreError::Taken => "give each gateway its own audit.log name",
+            StoreError::NewerSchema => {
+                "start the release that wrote the database, or restore an older backup"
+            }
+            StoreError::OlderSchema => "run `pangate store prepare` with a login of role pangate_migrator",
+            StoreError::TimedOut => "the database is slow: look at its disk, its load and its locks",
+            StoreError::Unavailable => "check that the database runs and is reached, its disk and its locks",
+            StoreError::Conflict
+            | StoreError::Constraint
+            | StoreError::Corrupt { .. }
+            | StoreError::Damaged
+            | StoreError::Migration
+            | StoreError::Url
+            | StoreError::Statement { .. }
+            | StoreError::Panicked => "look for the store's error in the log",
+        }
+    }
+
     /// Whether the same act may succeed later with nothing changed but time (answer 503 with `Retry-After`).
     pub fn is_transient(self) -> bool {
         matches!(
@@ -95,6 +129,7 @@ impl StoreError {
                 | StoreError::ReadOnly
                 | StoreError::Connections
                 | StoreError::Login
+                | StoreError::Taken
                 | StoreError::TimedOut
         )
     }

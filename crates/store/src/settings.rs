@@ -12,6 +12,16 @@ pub enum Dialect {
     Postgres,
 }
 
+impl Dialect {
+    /// The text that this database understands, where one text does not serve both.
+    pub fn of(self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        match self {
+            Dialect::Sqlite => sqlite,
+            Dialect::Postgres => postgres,
+        }
+    }
+}
+
 /// Bounds of a store. Start from `Settings::default()`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -27,6 +37,9 @@ pub struct Settings {
     pub act_timeout: Duration,
     /// How long a statement waits for a row that another gateway holds.
     pub lock_timeout: Duration,
+    /// A number that one store at a time may hold on a database that many share, for as long as its writer's session
+    /// lives: two gateways of one name would take each other's work for that of a dead run.
+    pub sole: Option<i64>,
 }
 
 impl Default for Settings {
@@ -38,6 +51,7 @@ impl Default for Settings {
             max_readers: 4,
             act_timeout: Duration::from_secs(5),
             lock_timeout: Duration::from_secs(2),
+            sole: None,
         }
     }
 }

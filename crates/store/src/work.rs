@@ -63,6 +63,24 @@ impl<'c> Work<'c> {
         self.judge(answer)
     }
 
+    /// Keeps every other act of that name waiting until this transaction ends, whichever gateway it is on. SQLite has
+    /// one writer, so there nobody else is.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when the other one takes too long, or any other [`StoreError`] of the statement.
+    pub async fn alone(&mut self, name: &'static str) -> Result<(), StoreError> {
+        if self.dialect() == Dialect::Postgres {
+            // A row's lock, which every engine has; an advisory lock is one vendor's.
+            self.execute(
+                "INSERT INTO setting (name, value) VALUES ('alone.' || $1::text, '') \
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                vec![name.into()],
+            )
+            .await?;
+        }
+        Ok(())
+    }
+
     /// The SQL that is spoken here.
     pub fn dialect(&self) -> Dialect {
         self.link.dialect()

@@ -139,9 +139,9 @@ async fn a_full_disk_fails_the_whole_batch_and_the_store_recovers_by_itself() {
         put(&store, "big".into(), big.clone()),
         put(&store, "behind".into(), "x".into()),
     );
-    assert_eq!(small, Err(StoreError::Unavailable), "it shared the transaction that failed");
-    assert_eq!(full, Err(StoreError::Unavailable));
-    assert_eq!(behind, Err(StoreError::Unavailable));
+    assert_eq!(small, Err(StoreError::Full), "it shared the transaction that failed");
+    assert_eq!(full, Err(StoreError::Full));
+    assert_eq!(behind, Err(StoreError::Full));
     assert_eq!(store.counters().failed, 1);
     assert_eq!(count(&store).await, 1, "nothing of the batch is there");
     assert_eq!(store.ready().await, Ok(()));
@@ -160,7 +160,7 @@ async fn a_refusal_that_rests_on_a_lost_neighbour_is_not_told() {
         put(&store, "same".into(), "y".into()),
         put(&store, "big".into(), "x".repeat(40_000)),
     );
-    let lost = Err(StoreError::Unavailable);
+    let lost = Err(StoreError::Full);
     assert_eq!((first, twin, big), (lost, lost, lost));
     assert_eq!(put(&store, "same".into(), "y".into()).await, Ok(()));
 }
@@ -174,14 +174,14 @@ async fn an_act_cannot_write_on_after_the_database_gave_up_its_transaction() {
         .commit(|work| {
             Box::pin(async move {
                 let first = work.execute(INSERT, vec!["big".into(), "x".repeat(40_000).into()]).await;
-                assert_eq!(first, Err(StoreError::Unavailable));
+                assert_eq!(first, Err(StoreError::Full));
                 let second = work.execute(INSERT, vec!["small".into(), "x".into()]).await;
-                assert_eq!(second, Err(StoreError::Unavailable));
+                assert_eq!(second, Err(StoreError::Full));
                 Ok(())
             })
         })
         .await;
-    assert_eq!(stubborn, Err(StoreError::Unavailable));
+    assert_eq!(stubborn, Err(StoreError::Full));
     assert_eq!(count(&store).await, 0);
 }
 

@@ -1,5 +1,9 @@
 //! What an act may rely on: it is durable or absent, alone in its failure, and never waits without a bound.
-#![expect(clippy::unwrap_used, reason = "a test's setup that fails is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test's setup that fails is a failed test; acts panic on purpose"
+)]
 
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -242,7 +246,7 @@ async fn the_file_belongs_to_its_owner_alone_and_odd_urls_are_refused() {
     let store = open(&dir, Settings::default()).await;
     put(&store, "a".into(), "x").await.unwrap();
     for name in ["pangate.db", "pangate.db-wal", "pangate.db-shm"] {
-        let mode = std::fs::metadata(dir.folder().join(name)).unwrap().permissions().mode();
+        let mode = std::fs::metadata(dir.folder().unwrap().join(name)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     for url in [

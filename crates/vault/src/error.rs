@@ -308,6 +308,7 @@ impl From<store::StoreError> for VaultError {
             | StoreError::ReadOnly
             | StoreError::Connections
             | StoreError::Login
+            | StoreError::Taken
             | StoreError::Denied
             | StoreError::Tls
             | StoreError::Pooler => VaultError::StoreAway(error),

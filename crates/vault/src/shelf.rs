@@ -145,6 +145,14 @@ pub(crate) async fn put(
         };
         return Ok((record, false));
     }
+    // Another gateway may have put the same card down in this instant: then its token is the one.
+    if let Some(fingerprints) = new.fingerprints {
+        for fingerprint in std::iter::once(&fingerprints.newest).chain(&fingerprints.older) {
+            if let Some(record) = reuse(work, tenant, new, fingerprints, fingerprint, now_us).await? {
+                return Ok((record, true));
+            }
+        }
+    }
     let there = work
         .fetch_optional(
             "SELECT data_key_id FROM data_key WHERE data_key_id = $1 AND destroyed_at IS NULL",
@@ -214,6 +222,16 @@ async fn reuse(
     row.map(|row| record(&row, now_us)).transpose()
 }
 
+macro_rules! insert {
+    () => {
+        "INSERT INTO card (tenant, token, fingerprint, fingerprint_version, reusable, envelope, data_key_id, \
+         brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, former_fingerprint, \
+         former_fingerprint_version) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 \
+         WHERE EXISTS (SELECT 1 FROM data_key WHERE data_key_id = $7 AND destroyed_at IS NULL"
+    };
+}
+
 /// A new row, if nobody has its place and its data key is still there: a card under a destroyed key would be lost
 /// after it was acknowledged.
 async fn insert(
@@ -232,12 +250,11 @@ async fn insert(
     let former = new.fingerprints.and_then(|fingerprints| fingerprints.older.first());
     let rows = work
         .execute(
-            "INSERT INTO card (tenant, token, fingerprint, fingerprint_version, reusable, envelope, data_key_id, \
-             brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, former_fingerprint, \
-             former_fingerprint_version) \
-             SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 \
-             WHERE EXISTS (SELECT 1 FROM data_key WHERE data_key_id = $7 AND destroyed_at IS NULL) \
-             ON CONFLICT DO NOTHING",
+            work.dialect().of(
+                concat!(insert!(), ") ON CONFLICT DO NOTHING"),
+                // The key cannot be destroyed before this transaction ends.
+                concat!(insert!(), " FOR KEY SHARE) ON CONFLICT DO NOTHING"),
+            ),
             vec![
                 tenant.as_str().into(),
                 new.token.as_str().into(),

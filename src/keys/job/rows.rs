@@ -22,6 +22,8 @@ macro_rules! columns {
 /// [`KeysError::Running`] with the job that does the same already, [`KeysError::Excluded`] while keys move between
 /// devices (or are rotated, for a move), or the store's error.
 pub async fn start(work: &mut Work<'_>, job: &Job, owner: &str) -> Result<(), KeysError> {
+    // What excludes what is judged by one at a time.
+    work.alone("job").await?;
     let inserted = work
         .execute(
             "INSERT INTO job (id, kind, subject, state, step, from_version, to_version, done, total, owner, \
@@ -98,7 +100,7 @@ pub async fn list(from: &mut impl Fetch, limit: u32, after: Option<&str>) -> Res
             concat!(
                 "SELECT ",
                 columns!(),
-                " FROM job WHERE $1 IS NULL OR (created_at, id) < (SELECT created_at, id FROM job WHERE id = $1) \
+                " FROM job WHERE (created_at, id) < (SELECT created_at, id FROM job WHERE id = $1) OR $1 IS NULL \
                  ORDER BY created_at DESC, id DESC LIMIT $2"
             ),
             vec![after.into(), limit.into()],
@@ -117,6 +119,13 @@ pub async fn last_migration(from: &mut impl Fetch) -> Result<Option<Job>, KeysEr
     from.fetch_optional(sql, Vec::new()).await?.map(|row| read(&row)).transpose()
 }
 
+macro_rules! free {
+    () => {
+        "state = 'running' AND (owner IS NULL OR owner = $1 OR lease_until <= $3 \
+         OR (substr(owner, 1, length($4)) = $4 AND substr(owner, 1, length($1)) <> $1))"
+    };
+}
+
 /// Takes the job that waited longest, for [`LEASE_US`]: one that nobody has, that a dead run of this gateway had, or
 /// whose gateway has not been heard of. `owner` is `log/run`.
 ///
@@ -127,9 +136,12 @@ pub async fn claim(work: &mut Work<'_>, owner: &str, now_us: i64) -> Result<Opti
     let row = work
         .fetch_optional(
             concat!(
-                "UPDATE job SET owner = $1, lease_until = $2 WHERE id = (SELECT id FROM job WHERE state = 'running' \
-                 AND (owner IS NULL OR owner = $1 OR lease_until <= $3 OR (substr(owner, 1, length($4)) = $4 \
-                 AND substr(owner, 1, length($1)) <> $1)) ORDER BY updated_at, id LIMIT 1) RETURNING ",
+                "UPDATE job SET owner = $1, lease_until = $2 WHERE id = (SELECT id FROM job WHERE ",
+                free!(),
+                " ORDER BY updated_at, id LIMIT 1) AND ",
+                // Once more for the row itself: another gateway may have taken it in this instant.
+                free!(),
+                " RETURNING ",
                 columns!()
             ),
             vec![

@@ -186,6 +186,19 @@ pub(in crate::payments) async fn by_id(
         .transpose()
 }
 
+/// One charge of the tenant, which nobody else changes until this transaction ends: for sums over its refunds.
+pub(in crate::payments) async fn by_id_alone(
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    id: &ChargeId,
+) -> Result<Option<Charge>, StoreError> {
+    let sql = work
+        .dialect()
+        .of(select!("WHERE tenant = $1 AND id = $2"), select!("WHERE tenant = $1 AND id = $2 FOR UPDATE"));
+    let row = work.fetch_optional(sql, vec![Value::from(tenant.as_str()), Value::from(id.as_str())]).await?;
+    row.map(|row| Charge::of(&row)).transpose()
+}
+
 /// What that key came to.
 pub(super) async fn by_key(
     from: &mut impl Fetch,

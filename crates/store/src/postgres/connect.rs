@@ -13,11 +13,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How much longer than its own limit a statement may take before its connection is given up.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// How long the session of a gateway that was killed may take to end.
+const HOLD_WITHIN: Duration = Duration::from_secs(5);
+
 /// The database: one host, or a primary and its standbys of which nobody says which is which.
 pub(crate) struct Server {
     hosts: Vec<PgConnectOptions>,
     /// The host that took writes last.
     found: AtomicUsize,
+    /// [`Settings::sole`].
+    sole: Option<i64>,
     /// The limits of a session, as SQL.
     limits: String,
     /// After this time without an answer the connection is given up.
@@ -36,6 +41,7 @@ impl Server {
         Ok(Server {
             hosts: address::parse(url)?,
             found: AtomicUsize::new(0),
+            sole: settings.sole,
             limits,
             patience: settings.act_timeout + GRACE,
         })
@@ -45,6 +51,9 @@ impl Server {
     pub(crate) async fn writer(&self) -> Result<PgConnection, StoreError> {
         let mut connection = self.connect().await?;
         pooler::refuse(self, &mut connection).await?;
+        if let Some(sole) = self.sole {
+            hold(&mut connection, sole).await?;
+        }
         Ok(connection)
     }
 
@@ -95,5 +104,28 @@ impl Server {
         };
         connection.execute(AssertSqlSafe(limits)).await.map_err(|error| read_error(error).error)?;
         Ok(connection)
+    }
+}
+
+/// Takes a lock that ends with the session and not before.
+async fn hold(connection: &mut PgConnection, sole: i64) -> Result<(), StoreError> {
+    let end = tokio::time::Instant::now() + HOLD_WITHIN;
+    loop {
+        let asked = statement::fetch_optional(
+            connection,
+            "SELECT pg_try_advisory_lock($1) AS held",
+            vec![sole.into()],
+        )
+        .await;
+        match asked.map_err(StoreError::from) {
+            Ok(Some(row)) if row.integer("held")? == 1 => return Ok(()),
+            Ok(_) if tokio::time::Instant::now() < end => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Ok(_) => return Err(StoreError::Taken),
+            // An engine that only speaks PostgreSQL's wire may have no such locks; there the operator sees to it.
+            Err(StoreError::Statement { .. }) => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
 }

@@ -4,7 +4,7 @@ use crate::data_keys::{CLASS, identity};
 use crate::error::VaultError;
 use crate::vault::Vault;
 use hsm::KeyRef;
-use store::Work;
+use store::{Dialect, Work};
 use tokens::Tenant;
 use uuid::Uuid;
 
@@ -37,6 +37,28 @@ pub struct TenantShredded {
     pub more: bool,
 }
 
+macro_rules! emptied {
+    () => {
+        "SELECT k.data_key_id FROM data_key AS k WHERE k.status = 'deactivated' AND k.deactivated_at <= $1 \
+         AND (k.tenant = $2 OR $2 IS NULL) \
+         AND NOT EXISTS (SELECT 1 FROM card WHERE card.data_key_id = k.data_key_id) LIMIT $3"
+    };
+}
+
+/// The ids of keys that no card names, held so that none comes to them.
+async fn emptied(
+    work: &mut Work<'_>,
+    tenant: Option<&Tenant>,
+    limit: usize,
+    before_us: i64,
+) -> Result<Vec<Vec<u8>>, VaultError> {
+    let sql = work.dialect().of(emptied!(), concat!(emptied!(), " FOR UPDATE"));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows =
+        work.fetch_all(sql, vec![before_us.into(), tenant.map(Tenant::as_str).into(), limit.into()]).await?;
+    rows.iter().map(|row| row.bytes("data_key_id").map_err(VaultError::from)).collect()
+}
+
 impl Vault {
     /// Destroys up to `limit` data keys that no card names any more and that have been deactivated for
     /// [`crate::DataKeyLimits::quiet`]. Call [`Vault::purge_data_keys`] once the transaction is durable.
@@ -52,22 +74,21 @@ impl Vault {
     ) -> Result<Vec<Destroyed>, VaultError> {
         let quiet = self.parts().settings.data_keys.quiet.as_micros();
         let before = now_us.saturating_sub(i64::try_from(quiet).unwrap_or(i64::MAX));
-        let rows = work
-            .fetch_all(
-                "UPDATE data_key SET sealed = x'', status = 'destroyed', destroyed_at = $1, \
-                 row_version = row_version + 1 WHERE data_key_id IN (SELECT k.data_key_id FROM data_key AS k \
-                 WHERE k.status = 'deactivated' AND k.deactivated_at <= $2 AND ($3 IS NULL OR k.tenant = $3) \
-                 AND NOT EXISTS (SELECT 1 FROM card WHERE card.data_key_id = k.data_key_id) LIMIT $4) \
-                 RETURNING data_key_id, tenant, epoch, kek_version",
-                vec![
-                    now_us.into(),
-                    before.into(),
-                    tenant.map(Tenant::as_str).into(),
-                    i64::try_from(limit).unwrap_or(i64::MAX).into(),
-                ],
-            )
-            .await?;
-        rows.iter().map(destroyed).collect()
+        let mut ended = Vec::new();
+        for key in emptied(work, tenant, limit, before).await? {
+            // Looked at once more: where others write beside us, a card may have come to the key before it was held.
+            let row = work
+                .fetch_optional(
+                    "UPDATE data_key SET sealed = $3, status = 'destroyed', destroyed_at = $1, \
+                     row_version = row_version + 1 WHERE data_key_id = $2 AND status = 'deactivated' \
+                     AND NOT EXISTS (SELECT 1 FROM card WHERE card.data_key_id = $2) \
+                     RETURNING data_key_id, tenant, epoch, kek_version",
+                    vec![now_us.into(), key.into(), Vec::new().into()],
+                )
+                .await?;
+            ended.extend(row.map(|row| destroyed(&row)).transpose()?);
+        }
+        Ok(ended)
     }
 
     /// Crypto-shreds a tenant: destroys all its data keys, which ends every card at once, then clears the cards'
@@ -86,13 +107,21 @@ impl Vault {
         tenant: &Tenant,
         now_us: i64,
     ) -> Result<TenantShredded, VaultError> {
+        if work.dialect() == Dialect::Postgres {
+            // A card that is on its way to one of these keys arrives first, and is shredded with the others.
+            work.fetch_all(
+                "SELECT data_key_id FROM data_key WHERE tenant = $1 AND class = $2 AND destroyed_at IS NULL FOR UPDATE",
+                vec![tenant.as_str().into(), CLASS.into()],
+            )
+            .await?;
+        }
         let rows = work
             .fetch_all(
-                "UPDATE data_key SET sealed = x'', status = 'destroyed', destroyed_at = $1, \
+                "UPDATE data_key SET sealed = $4, status = 'destroyed', destroyed_at = $1, \
                  deactivated_at = COALESCE(deactivated_at, $1), row_version = row_version + 1 \
                  WHERE tenant = $2 AND class = $3 AND destroyed_at IS NULL \
                  RETURNING data_key_id, tenant, epoch, kek_version",
-                vec![now_us.into(), tenant.as_str().into(), CLASS.into()],
+                vec![now_us.into(), tenant.as_str().into(), CLASS.into(), Vec::new().into()],
             )
             .await?;
         let keys: Vec<Destroyed> = rows.iter().map(destroyed).collect::<Result<_, _>>()?;

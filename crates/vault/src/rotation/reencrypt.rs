@@ -47,7 +47,7 @@ pub(super) async fn prepare(
         .fetch_all(
             "SELECT tenant, token, envelope, data_key_id FROM card \
              WHERE data_key_id IN (SELECT data_key_id FROM data_key WHERE status = 'deactivated' \
-             AND ($1 IS NULL OR tenant = $1)) AND (data_key_id, tenant, token) > ($2, $3, $4) \
+             AND (tenant = $1 OR $1 IS NULL)) AND (data_key_id, tenant, token) > ($2, $3, $4) \
              ORDER BY data_key_id, tenant, token LIMIT $5",
             vec![
                 tenant.map(Tenant::as_str).into(),
@@ -91,13 +91,23 @@ pub(super) async fn settle(work: &mut Work<'_>, rows: Vec<Reencrypted>) -> Resul
     Ok(changed)
 }
 
+macro_rules! reencrypt {
+    () => {
+        "UPDATE card SET envelope = $4, data_key_id = $5 \
+         WHERE tenant = $1 AND token = $2 AND envelope = $3 AND shredded_at IS NULL \
+         AND EXISTS (SELECT 1 FROM data_key WHERE data_key_id = $5 AND destroyed_at IS NULL"
+    };
+}
+
 /// As [`settle`], for one card that was read while its key was an old one.
 pub(super) async fn settle_one(work: &mut Work<'_>, row: Reencrypted) -> Result<u64, VaultError> {
     let rows = work
         .execute(
-            "UPDATE card SET envelope = $4, data_key_id = $5 \
-             WHERE tenant = $1 AND token = $2 AND envelope = $3 AND shredded_at IS NULL \
-             AND EXISTS (SELECT 1 FROM data_key WHERE data_key_id = $5 AND destroyed_at IS NULL)",
+            work.dialect().of(
+                concat!(reencrypt!(), ")"),
+                // The key cannot be destroyed before this transaction ends.
+                concat!(reencrypt!(), " FOR KEY SHARE)"),
+            ),
             vec![
                 row.tenant.as_str().into(),
                 row.token.as_str().into(),
@@ -114,7 +124,7 @@ pub(super) async fn remaining(from: &mut impl Fetch, tenant: Option<&Tenant>) ->
     let row = from
         .fetch_optional(
             "SELECT COUNT(*) AS left_over FROM card WHERE data_key_id IN \
-             (SELECT data_key_id FROM data_key WHERE status = 'deactivated' AND ($1 IS NULL OR tenant = $1))",
+             (SELECT data_key_id FROM data_key WHERE status = 'deactivated' AND (tenant = $1 OR $1 IS NULL))",
             vec![tenant.map(Tenant::as_str).into()],
         )
         .await?;
