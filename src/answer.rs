@@ -33,11 +33,34 @@ pub struct Answer {
     body: Bytes,
 }
 
+/// An answer that waits for its receipt; nobody is told it before.
+#[derive(Debug)]
+#[must_use = "an answer that was drawn up is given once its act is durable"]
+pub struct DrawnUp(Answer);
+
+impl DrawnUp {
+    /// The answer, as it is stored for a replay.
+    pub fn to_store(&self) -> &Answer {
+        &self.0
+    }
+
+    /// The answer, once the receipt shows that the act is in the audit log, durably.
+    pub fn done(self, receipt: &Receipt) -> Answer {
+        let _ = receipt;
+        self.0
+    }
+}
+
 impl Answer {
     /// Success. The receipt shows that the act is in the audit log, durably.
     pub fn done(receipt: &Receipt, status: StatusCode, body: &impl Serialize) -> Answer {
         let _ = receipt;
         Answer::json(status, body)
+    }
+
+    /// An answer that is stored together with its act, before there is a receipt.
+    pub fn draw_up(status: StatusCode, body: &impl Serialize) -> DrawnUp {
+        DrawnUp(Answer::json(status, body))
     }
 
     /// The companion's answer, after it was swept; the receipt shows that the forwarding is in the audit log.

@@ -83,9 +83,9 @@ impl Credentials {
     }
 
     async fn look_up(&self, hash: &[u8; 32]) -> Result<Option<Caller>, StoreError> {
-        let mut reader = self.store.read().await?;
-        let row = reader
-            .fetch_optional(
+        let row = self
+            .store
+            .look(
                 "SELECT principal, role, tenant FROM credential \
                  WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)",
                 vec![Value::from(hash.to_vec()), Value::from(now_us())],

@@ -7,7 +7,7 @@ use crate::edge::{Inbound, Peer};
 use crate::gateway::Gateway;
 use crate::idempotency::Key;
 use crate::permit::{self, Act, Denied, Permit};
-use crate::record::{Event, Origin, Receipt};
+use crate::record::{Event, Origin};
 use crate::routes::{Matched, NoRoute};
 use audit::{Action, Actor, ActorRole, Resource, Source};
 use bytes::Bytes;
@@ -58,16 +58,13 @@ pub async fn answer(gateway: &Gateway, request: Request<Inbound>, peer: Peer) ->
 
 /// Records what the door turned away; who it was is not known there.
 pub async fn turned_away(gateway: &Gateway, code: Code, address: IpAddr, request: RequestId) {
-    let (recorder, origin) = (gateway.recorder.clone(), stranger(address, request));
+    let origin = stranger(address, request);
     let event = if code.status().is_server_error() {
         Event::failed(Action::MessageRefuse, Resource::None, code.as_str())
     } else {
         Event::refused(Action::MessageRefuse, Resource::None, code.as_str())
     };
-    let recorded: Result<Receipt, store::StoreError> = gateway
-        .store
-        .commit(move |work| Box::pin(async move { recorder.append(work, &origin, event).await }))
-        .await;
+    let recorded = gateway.recorder.add(&gateway.store, store::Rows::new(), &origin, vec![event]).await;
     if let Err(error) = recorded {
         tracing::warn!(error = %error, "a refusal at the door could not be recorded");
     }
@@ -101,12 +98,7 @@ async fn refuse(gateway: &Gateway, origin: &Origin, refusal: Refusal, id: &Reque
     } else {
         Event::refused(refusal.action, refusal.resource, problem.code_text())
     };
-    let (recorder, origin) = (gateway.recorder.clone(), origin.clone());
-    let recorded: Result<Receipt, store::StoreError> = gateway
-        .store
-        .commit(move |work| Box::pin(async move { recorder.append(work, &origin, event).await }))
-        .await;
-    match recorded {
+    match gateway.recorder.add(&gateway.store, store::Rows::new(), origin, vec![event]).await {
         Ok(receipt) => Answer::refused(&receipt, &problem, id),
         Err(error) if problem.status().is_server_error() => {
             tracing::warn!(error = %error, "a failure could not be recorded");

@@ -3,28 +3,19 @@
 
 use audit::{Action, Actor, Entry, LogName, Outcome, Reason, Resource, Source};
 use std::time::{SystemTime, UNIX_EPOCH};
-use store::{StoreError, Value, Work};
+use store::{Column, Kind, Numbered, Rows, Sheet, Store, StoreError, Value, Work};
 use tokens::{RequestId, Tenant};
 
-/// Proof that an event stands in the log. Made only by [`Recorder::append`]; it leaves the transaction only when
-/// that was committed.
+/// Proof that an event stands in the log. Made only by [`Recorder::append`], and then it leaves the transaction only
+/// when that was committed, and by [`Recorder::add`] once its rows are durable.
 ///
 /// ```compile_fail
 /// // A receipt cannot be made without appending.
-/// let forged = pangate::record::Receipt { position: 1 };
+/// let forged = pangate::record::Receipt(());
 /// ```
 #[derive(Debug)]
 #[must_use = "a receipt belongs to the answer"]
-pub struct Receipt {
-    position: i64,
-}
-
-impl Receipt {
-    /// The entry's position in its log, from zero.
-    pub fn position(&self) -> i64 {
-        self.position
-    }
-}
+pub struct Receipt(());
 
 /// Who caused it, from where, in which request.
 #[derive(Debug, Clone)]
@@ -69,6 +60,19 @@ impl Event {
     }
 }
 
+/// How entries are added, many at a time, each at the next position.
+static ENTRIES: Sheet = Sheet {
+    table: "audit_entry",
+    columns: &[
+        Column { name: "log", kind: Kind::Text },
+        Column { name: "tenant", kind: Kind::Text },
+        Column { name: "leaf", kind: Kind::Bytes },
+        Column { name: "leaf_hash", kind: Kind::Bytes },
+    ],
+    needs: None,
+    numbered: Some(Numbered { column: "position", within: "log" }),
+};
+
 /// How often a position that somebody else took first is asked for anew.
 const ATTEMPTS: u32 = 16;
 
@@ -89,16 +93,7 @@ impl Recorder {
         &self.log
     }
 
-    /// Appends inside `work`. The entry and whatever else `work` holds commit together or not at all.
-    ///
-    /// # Errors
-    /// [`StoreError`] when the row cannot be written; the caller's act then fails as a whole.
-    pub async fn append(
-        &self,
-        work: &mut Work<'_>,
-        origin: &Origin,
-        event: Event,
-    ) -> Result<Receipt, StoreError> {
+    fn leaf(&self, origin: &Origin, event: Event) -> Vec<u8> {
         let entry = Entry {
             time_us: now_us(),
             log: self.log.clone(),
@@ -111,7 +106,51 @@ impl Recorder {
             request: origin.request.clone(),
             source: origin.source,
         };
-        let leaf = entry.leaf_bytes();
+        entry.leaf_bytes()
+    }
+
+    /// Adds `rows` together with an entry for each of `events`: all of it is durable when this returns, or nothing is.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when a row found no place, or whatever else the store failed with.
+    pub async fn add(
+        &self,
+        store: &Store,
+        mut rows: Rows,
+        origin: &Origin,
+        events: Vec<Event>,
+    ) -> Result<Receipt, StoreError> {
+        if events.is_empty() {
+            return Err(StoreError::Constraint);
+        }
+        for event in events {
+            let leaf = self.leaf(origin, event);
+            let leaf_hash = audit::leaf_hash(&leaf);
+            rows.add(
+                &ENTRIES,
+                vec![
+                    Value::from(self.log.as_str()),
+                    Value::from(origin.tenant.as_ref().map(Tenant::as_str)),
+                    Value::from(leaf),
+                    Value::from(leaf_hash.to_vec()),
+                ],
+            );
+        }
+        store.add(rows).await?;
+        Ok(Receipt(()))
+    }
+
+    /// Appends inside `work`. The entry and whatever else `work` holds commit together or not at all.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the row cannot be written; the caller's act then fails as a whole.
+    pub async fn append(
+        &self,
+        work: &mut Work<'_>,
+        origin: &Origin,
+        event: Event,
+    ) -> Result<Receipt, StoreError> {
+        let leaf = self.leaf(origin, event);
         let leaf_hash = audit::leaf_hash(&leaf);
         // The command line may write to the same log beside the gateway; whoever comes second takes the next position.
         for _ in 0..ATTEMPTS {
@@ -128,8 +167,8 @@ impl Recorder {
                     ],
                 )
                 .await?;
-            if let Some(row) = row {
-                return Ok(Receipt { position: row.integer("position")? });
+            if row.is_some() {
+                return Ok(Receipt(()));
             }
         }
         Err(StoreError::Busy)

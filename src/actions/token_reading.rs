@@ -1,13 +1,14 @@
 //! A token's masked metadata: `GET /v1/tokens/{id}`. Another tenant's token is answered like an unknown one.
 
 use super::tokenize::{TokenBody, read_refusal};
-use super::{Acted, Context, Refusal, Stopped, vault_problem};
+use super::{Acted, Context, Refusal, vault_problem};
 use crate::answer::{Answer, Code, Problem};
 use crate::gateway::Gateway;
 use crate::permit::{Permit, ReadToken};
 use crate::record::Event;
 use audit::{Action, Resource};
 use http::StatusCode;
+use store::Rows;
 use tokens::Token;
 use vault::shelf::{self, CardState};
 
@@ -28,10 +29,9 @@ pub fn gone() -> Problem {
 pub async fn show(gateway: &Gateway, context: &Context, permit: Permit<ReadToken>, id: &str) -> Acted {
     let refuse = |problem| Refusal::new(Action::TokenRead, problem);
     let token = Token::parse(id).map_err(|_| refuse(unknown()))?;
-    let mut reader = gateway.store.read().await.map_err(|e| read_refusal(Action::TokenRead, &e))?;
+    let mut store = gateway.store.clone();
     let found =
-        shelf::find(&mut reader, permit.tenant(), &token).await.map_err(|e| refuse(vault_problem(&e)))?;
-    drop(reader);
+        shelf::find(&mut store, permit.tenant(), &token).await.map_err(|e| refuse(vault_problem(&e)))?;
     let resource = Resource::Token(token);
     let record = found.ok_or_else(|| refuse(unknown()).on(resource.clone()))?;
     if record.state != CardState::Usable {
@@ -45,16 +45,11 @@ pub async fn show(gateway: &Gateway, context: &Context, permit: Permit<ReadToken
         record.metadata,
         None,
     );
-    let (recorder, origin) = (gateway.recorder.clone(), context.origin.clone());
-    gateway
-        .store
-        .commit(move |work| {
-            Box::pin(async move {
-                let receipt =
-                    recorder.append(work, &origin, Event::success(Action::TokenRead, resource)).await?;
-                Ok::<_, Stopped>(Answer::done(&receipt, StatusCode::OK, &body))
-            })
-        })
+    let read = vec![Event::success(Action::TokenRead, resource)];
+    let receipt = gateway
+        .recorder
+        .add(&gateway.store, Rows::new(), &context.origin, read)
         .await
-        .map_err(|stopped| refuse(stopped.problem()))
+        .map_err(|error| read_refusal(Action::TokenRead, &error))?;
+    Ok(Answer::done(&receipt, StatusCode::OK, &body))
 }

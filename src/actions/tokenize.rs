@@ -1,7 +1,7 @@
 //! A card in, a token out: `POST /v1/tokens` and `POST /v1/tokens/batch`.
 
 use super::{Acted, Context, Refusal, Stopped, store_problem, vault_problem};
-use crate::answer::{Answer, Code, Problem};
+use crate::answer::{Answer, Code, DrawnUp, Problem};
 use crate::gateway::Gateway;
 use crate::idempotency::{Claim, Claimed};
 use crate::payments::purpose;
@@ -12,9 +12,11 @@ use http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokens::{MaskedCard, Token};
+use tokens::{MaskedCard, Tenant, Token};
 use vault::shelf::Metadata;
-use vault::{CardsShape, Declared, Intake, Settled};
+use vault::{CardProblem, CardsDraft, CardsShape, Declared, Intake, Settled};
+
+mod adding;
 
 /// A token as the contract shows it.
 #[derive(Serialize)]
@@ -114,6 +116,28 @@ pub async fn create(
     let draft =
         gateway.vault.draft_cards(&tenant, intake, shape).await.map_err(|e| refuse(vault_problem(&e)))?;
 
+    let (answer, mut settled) = if draft.only_adds() {
+        adding::add(gateway, context, &tenant, shape, draft, claim).await
+    } else {
+        settle(gateway, context, tenant, shape, draft, claim).await
+    }
+    .map_err(refuse)?;
+    for card in &mut settled {
+        gateway.vault.hold_cvc(card);
+        gateway.metrics.token_created(card.reused);
+    }
+    Ok(answer)
+}
+
+/// One act, which may find the tokens there already.
+async fn settle(
+    gateway: &Gateway,
+    context: &Context,
+    tenant: Tenant,
+    shape: CardsShape,
+    draft: CardsDraft,
+    claim: Option<Claim>,
+) -> Result<(Answer, Vec<Settled>), Problem> {
     let (recorder, origin, request) =
         (gateway.recorder.clone(), context.origin.clone(), context.request.clone());
     let committed: Result<(Answer, Vec<Settled>), Stopped> = gateway
@@ -126,69 +150,80 @@ pub async fn create(
                     return Ok((answer, Vec::new()));
                 }
                 let now = now_us();
-                let mut settled = Vec::new();
-                let mut lines = Vec::new();
-                let mut receipt = None;
+                let mut told = Told::default();
                 for outcome in draft.settle(work, now).await? {
-                    match outcome {
-                        Ok(card) => {
-                            purpose::stored_card(work, &tenant, &card.token, request.as_str(), now).await?;
-                            let action = if card.reused { Action::TokenReuse } else { Action::TokenCreate };
-                            let event = Event::success(action, Resource::Token(card.token.clone()));
-                            receipt = Some(recorder.append(work, &origin, event).await?);
-                            lines.push(BatchLine::Token(TokenBody::of(&card)));
-                            settled.push(card);
-                        }
-                        Err(problem) => {
-                            let place = problem.place();
-                            let problem = vault_problem(&problem);
-                            let code = problem.code_text();
-                            let event = Event::refused(Action::TokenCreate, Resource::None, code);
-                            receipt = Some(recorder.append(work, &origin, event).await?);
-                            lines.push(BatchLine::Problem {
-                                code,
-                                detail: problem.detail().to_owned(),
-                                place,
-                            });
-                        }
+                    if let Ok(card) = &outcome {
+                        purpose::stored_card(work, &tenant, &card.token, request.as_str(), now).await?;
                     }
+                    told.tell(outcome);
                 }
-                let receipt =
-                    receipt.ok_or(Problem::new(Code::MissingField, "Send at least one card").at("cards"))?;
-                let answer = match (shape, lines.pop()) {
-                    (CardsShape::One, Some(BatchLine::Token(body))) => {
-                        Answer::done(&receipt, StatusCode::CREATED, &body)
-                    }
-                    (CardsShape::One, _) => {
-                        return Err(Problem::new(
-                            Code::Internal,
-                            "No card was settled; report the request_id",
-                        )
-                        .into());
-                    }
-                    (CardsShape::Batch, last) => {
-                        lines.extend(last);
-                        Answer::done(&receipt, StatusCode::OK, &Batch { data: lines })
-                    }
-                };
+                let mut receipt = None;
+                for event in std::mem::take(&mut told.events) {
+                    receipt = Some(recorder.append(work, &origin, event).await?);
+                }
+                let receipt = receipt.ok_or_else(no_card)?;
+                let answer = told.answer(shape)?.done(&receipt);
                 if let Some(claim) = &claim {
                     claim.finish(work, &answer).await?;
                 }
-                Ok((answer, settled))
+                Ok((answer, told.settled))
             })
         })
         .await;
-    let (answer, mut settled) = committed.map_err(|stopped| refuse(stopped.problem()))?;
-    for card in &mut settled {
-        gateway.vault.hold_cvc(card);
-        gateway.metrics.token_created(card.reused);
+    committed.map_err(Stopped::problem)
+}
+
+fn no_card() -> Problem {
+    Problem::new(Code::MissingField, "Send at least one card").at("cards")
+}
+
+/// What became of the request's cards: the lines of the answer, the entries of the log.
+#[derive(Default)]
+struct Told {
+    lines: Vec<BatchLine>,
+    events: Vec<Event>,
+    settled: Vec<Settled>,
+}
+
+impl Told {
+    fn tell(&mut self, outcome: Result<Settled, CardProblem>) {
+        match outcome {
+            Ok(card) => {
+                let action = if card.reused { Action::TokenReuse } else { Action::TokenCreate };
+                self.events.push(Event::success(action, Resource::Token(card.token.clone())));
+                self.lines.push(BatchLine::Token(TokenBody::of(&card)));
+                self.settled.push(card);
+            }
+            Err(problem) => {
+                let place = problem.place();
+                let problem = vault_problem(&problem);
+                let code = problem.code_text();
+                self.events.push(Event::refused(Action::TokenCreate, Resource::None, code));
+                self.lines.push(BatchLine::Problem { code, detail: problem.detail().to_owned(), place });
+            }
+        }
     }
-    Ok(answer)
+
+    fn answer(&mut self, shape: CardsShape) -> Result<DrawnUp, Problem> {
+        let mut lines = std::mem::take(&mut self.lines);
+        match (shape, lines.pop()) {
+            (CardsShape::One, Some(BatchLine::Token(body))) => {
+                Ok(Answer::draw_up(StatusCode::CREATED, &body))
+            }
+            (CardsShape::One, _) => {
+                Err(Problem::new(Code::Internal, "No card was settled; report the request_id"))
+            }
+            (CardsShape::Batch, last) => {
+                lines.extend(last);
+                Ok(Answer::draw_up(StatusCode::OK, &Batch { data: lines }))
+            }
+        }
+    }
 }
 
 /// The parts of a permit that a claim needs.
 pub(super) struct Claimant {
-    pub(super) tenant: tokens::Tenant,
+    pub(super) tenant: Tenant,
     pub(super) principal: tokens::Principal,
 }
 
@@ -222,7 +257,7 @@ pub(super) async fn claim(
 pub(super) async fn ensure_data_key(
     gateway: &Gateway,
     context: &Context,
-    tenant: &tokens::Tenant,
+    tenant: &Tenant,
 ) -> Result<(), Problem> {
     let wanted = gateway.vault.data_key_wanted(tenant).await.map_err(|e| vault_problem(&e))?;
     let Some(draft) = wanted else { return Ok(()) };

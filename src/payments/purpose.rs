@@ -1,7 +1,7 @@
 //! What a token was collected for. A token alone is worth nothing: a charge needs an open payment of exactly its
 //! amount, or a consent to store the card. Called inside the transactions that make tokens and charges.
 
-use store::{StoreError, Value, Work};
+use store::{Column, Kind, Rows, Sheet, StoreError, Value, Work};
 use tokens::{ChargeId, Money, Tenant, Token};
 
 /// How long a payment stays open for its charge, in microseconds.
@@ -97,6 +97,33 @@ pub async fn stored_card(
     )
     .await
     .map(|_| ())
+}
+
+static CONSENTS: Sheet = Sheet {
+    table: "purpose",
+    columns: &[
+        Column { name: "tenant", kind: Kind::Text },
+        Column { name: "token", kind: Kind::Text },
+        Column { name: "kind", kind: Kind::Text },
+        Column { name: "request", kind: Kind::Text },
+        Column { name: "opened_at", kind: Kind::Time },
+    ],
+    needs: None,
+    numbered: None,
+};
+
+/// As [`stored_card`], for a token that comes to be with the same rows.
+pub fn lay_out_stored_card(rows: &mut Rows, tenant: &Tenant, token: &Token, request: &str, now_us: i64) {
+    rows.add(
+        &CONSENTS,
+        vec![
+            Value::from(tenant.as_str()),
+            Value::from(token.as_str()),
+            Value::from("stored_card"),
+            Value::from(request),
+            Value::from(now_us),
+        ],
+    );
 }
 
 /// Spends an open payment of exactly this amount on the charge, the oldest first; failing that, finds the consent to

@@ -1,9 +1,9 @@
 //! Reading, whether inside an act or outside: a query is written once against [`Fetch`].
 
-use crate::{Dialect, Reader, Row, StoreError, Value, Work};
+use crate::{Dialect, Reader, Row, Store, StoreError, Value, Work};
 use std::future::Future;
 
-/// What can be asked for rows: a [`Work`] or a [`Reader`].
+/// What can be asked for rows: a [`Work`], a [`Reader`], or the [`Store`] for one statement.
 pub trait Fetch: Send {
     /// The first row, or none.
     ///
@@ -44,6 +44,25 @@ impl Fetch for Work<'_> {
 
     fn dialect(&self) -> Dialect {
         Work::dialect(self)
+    }
+}
+
+/// Each statement is a snapshot of its own.
+impl Fetch for Store {
+    async fn fetch_optional(
+        &mut self,
+        sql: &'static str,
+        args: Vec<Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        self.look(sql, args).await
+    }
+
+    async fn fetch_all(&mut self, sql: &'static str, args: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        self.read().await?.fetch_all(sql, args).await
+    }
+
+    fn dialect(&self) -> Dialect {
+        Store::dialect(self)
     }
 }
 

@@ -28,7 +28,7 @@ pub use error::StoreError;
 pub use fetch::Fetch;
 pub use reader::Reader;
 pub use row::Row;
-pub use rows::{Column, Kind, Numbered, Rows, Sheet};
+pub use rows::{Column, Kind, Needs, Numbered, Rows, Sheet};
 pub use settings::{Counters, Dialect, Settings};
 pub use sqlite::{Cell, walk_values};
 pub use store::Store;

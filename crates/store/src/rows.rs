@@ -43,15 +43,28 @@ pub struct Numbered {
     pub within: &'static str,
 }
 
-/// How rows are added to a table. A row whose key is taken, or that its guard keeps out, finds no place.
+/// A row of another table without which a row must not come to be, and which stays until the transaction ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// The other table.
+    pub table: &'static str,
+    /// Its key.
+    pub key: &'static str,
+    /// The sheet's column that names it.
+    pub column: &'static str,
+    /// What else must hold for it, as SQL over its columns.
+    pub condition: &'static str,
+}
+
+/// How rows are added to a table. A row whose key is taken, or that lacks what it needs, finds no place.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Sheet {
     /// The table.
     pub table: &'static str,
     /// Its columns, in the order of every row's values.
     pub columns: &'static [Column],
-    /// What must hold for a row, as SQL over its columns by the name `n.COLUMN`.
-    pub guard: Option<&'static str>,
+    /// What every row needs.
+    pub needs: Option<Needs>,
     /// The column that counts, which is not among `columns`.
     pub numbered: Option<Numbered>,
 }
@@ -134,7 +147,18 @@ impl Sheet {
                 let _ = write!(sql, " FROM unnest({arrays}) WITH ORDINALITY AS n ({names}, nth)");
             }
         }
-        let _ = write!(sql, " WHERE {} ON CONFLICT DO NOTHING", self.guard.unwrap_or("true"));
+        match self.needs {
+            None => sql.push_str(" WHERE true"),
+            Some(Needs { table, key, column, condition }) => {
+                // The other row is held, so that nobody ends it before this transaction does. SQLite has one writer.
+                let hold = dialect.of("", " FOR KEY SHARE");
+                let _ = write!(
+                    sql,
+                    " WHERE EXISTS (SELECT 1 FROM {table} AS held WHERE held.{key} = n.{column} AND {condition}{hold})"
+                );
+            }
+        }
+        sql.push_str(" ON CONFLICT DO NOTHING");
         sql
     }
 
@@ -171,7 +195,7 @@ mod tests {
     static SHEET: Sheet = Sheet {
         table: "entry",
         columns: &[Column { name: "log", kind: Kind::Text }, Column { name: "at", kind: Kind::Time }],
-        guard: Some("n.at IS NOT NULL"),
+        needs: Some(Needs { table: "clock", key: "at", column: "at", condition: "stopped IS NULL" }),
         numbered: Some(Numbered { column: "position", within: "log" }),
     };
 
@@ -181,14 +205,16 @@ mod tests {
             SHEET.statement(Dialect::Sqlite, 2),
             "WITH n (log, at, nth) AS (VALUES ($1, $2, 1), ($3, $4, 2)) INSERT INTO entry (log, at, position) \
              SELECT n.log, n.at, COALESCE((SELECT MAX(position) + 1 FROM entry WHERE log = $1), 0) + n.nth - 1 \
-             FROM n WHERE n.at IS NOT NULL ON CONFLICT DO NOTHING"
+             FROM n WHERE EXISTS (SELECT 1 FROM clock AS held WHERE held.at = n.at AND stopped IS NULL) \
+             ON CONFLICT DO NOTHING"
         );
         assert_eq!(
             SHEET.statement(Dialect::Postgres, 2),
             "INSERT INTO entry (log, at, position) SELECT n.log, n.at, \
              COALESCE((SELECT MAX(position) + 1 FROM entry WHERE log = ($1::text[])[1]), 0) + n.nth - 1 \
              FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS n (log, at, nth) \
-             WHERE n.at IS NOT NULL ON CONFLICT DO NOTHING"
+             WHERE EXISTS (SELECT 1 FROM clock AS held WHERE held.at = n.at AND stopped IS NULL FOR KEY SHARE) \
+             ON CONFLICT DO NOTHING"
         );
     }
 }

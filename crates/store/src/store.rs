@@ -97,7 +97,10 @@ impl Store {
     /// As [`Store::read`], or of the statement.
     pub async fn look(&self, sql: &'static str, args: Vec<Value>) -> Result<Option<Row>, StoreError> {
         match &self.engine {
-            Engine::Sqlite { .. } => self.read().await?.fetch_optional(sql, args).await,
+            Engine::Sqlite { readers, .. } => {
+                let mut reader = readers.acquire().await.map_err(|error| read_error(error).error)?;
+                Ok(sqlite::statement::fetch_optional(&mut reader, None, sql, args).await?)
+            }
             Engine::Postgres { readers } => readers.look(sql, args).await,
         }
     }

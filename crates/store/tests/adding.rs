@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's setup that fails is a failed test")]
 
 use std::time::Duration;
-use store::{Column, Kind, Numbered, Rows, Settings, Sheet, Store, StoreError, Value};
+use store::{Column, Kind, Needs, Numbered, Rows, Settings, Sheet, Store, StoreError, Value};
 use support::Place;
 
 mod support;
@@ -10,8 +10,14 @@ mod support;
 static SETTING: Sheet = Sheet {
     table: "setting",
     columns: &[Column { name: "name", kind: Kind::Text }, Column { name: "value", kind: Kind::Text }],
-    guard: Some("n.value <> 'refused'"),
+    needs: None,
     numbered: None,
+};
+
+/// A setting whose value names another, which must be there.
+static FOLLOWER: Sheet = Sheet {
+    needs: Some(Needs { table: "setting", key: "name", column: "value", condition: "held.value <> 'ended'" }),
+    ..SETTING
 };
 
 static ENTRY: Sheet = Sheet {
@@ -22,7 +28,7 @@ static ENTRY: Sheet = Sheet {
         Column { name: "leaf", kind: Kind::Bytes },
         Column { name: "leaf_hash", kind: Kind::Bytes },
     ],
-    guard: None,
+    needs: None,
     numbered: Some(Numbered { column: "position", within: "log" }),
 };
 
@@ -35,6 +41,12 @@ fn request(name: &str, value: &str) -> Rows {
     let mut rows = Rows::new();
     rows.add(&SETTING, vec![name.into(), value.into()]);
     rows.add(&ENTRY, vec!["gate".into(), Value::Null, name.as_bytes().into(), [7_u8; 32].into()]);
+    rows
+}
+
+fn follower(name: &str, of: &str) -> Rows {
+    let mut rows = Rows::new();
+    rows.add(&FOLLOWER, vec![name.into(), of.into()]);
     rows
 }
 
@@ -116,7 +128,7 @@ async fn a_row_without_a_place_fails_its_request_alone_and_takes_its_other_rows_
         vec![
             request("left", "x"),
             request("taken", "second"),
-            request("guarded", "refused"),
+            follower("stray", "nobody"),
             request("twin", "x"),
             request("twin", "y"),
             request("right", "x"),
@@ -129,6 +141,16 @@ async fn a_row_without_a_place_fails_its_request_alone_and_takes_its_other_rows_
     let entries = entries(&store).await;
     assert_eq!(entries.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert_eq!(entries.first().map(|(_, name)| name.as_str()), Some("taken"));
+}
+
+async fn a_row_comes_to_be_only_beside_the_one_that_it_needs(place: Place) {
+    let store = open(&place).await;
+    store.add(request("alive", "x")).await.unwrap();
+    store.add(request("dead", "ended")).await.unwrap();
+    let answers =
+        together(&store, vec![follower("a", "alive"), follower("b", "dead"), follower("c", "nobody")]).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    assert_eq!(names(&store).await, ["a", "alive", "dead"]);
 }
 
 async fn a_value_that_breaks_a_rule_fails_its_request_alone(place: Place) {
@@ -187,6 +209,7 @@ async fn many_rows_of_one_request_are_one_thing(place: Place) {
 support::on_both! {
     a_hundred_requests_go_down_together_and_are_numbered_without_a_gap,
     a_row_without_a_place_fails_its_request_alone_and_takes_its_other_rows_with_it,
+    a_row_comes_to_be_only_beside_the_one_that_it_needs,
     a_value_that_breaks_a_rule_fails_its_request_alone,
     rows_and_acts_share_a_transaction_and_see_each_other_in_order,
     many_rows_of_one_request_are_one_thing,

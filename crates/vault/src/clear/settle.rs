@@ -9,7 +9,7 @@ use super::stray::Scrubbed;
 use crate::error::VaultError;
 use crate::shape::FieldPath;
 use crate::shelf::{self, Metadata, NewCard};
-use store::Work;
+use store::{Rows, Work};
 use sweep::document::Document;
 use sweep::{Exemption, Limits};
 use tokens::{Format, MaskedCard, Tenant, Token};
@@ -67,23 +67,70 @@ impl CardsDraft {
     }
 }
 
+impl CardsDraft {
+    /// Whether every card of it is only added: none may find a token that is there already.
+    pub fn only_adds(&self) -> bool {
+        self.cards.iter().flatten().all(|sealed| sealed.fingerprints.is_none())
+    }
+
+    /// Lays the cards out as rows, for a draft that [`CardsDraft::only_adds`]. They count once the rows are durable; a
+    /// token that is taken, or a data key that ended meanwhile, fails the request as a whole.
+    ///
+    /// # Errors
+    /// [`VaultError::Integrity`] for metadata that cannot be written.
+    pub fn lay_out(
+        self,
+        rows: &mut Rows,
+        now_us: i64,
+    ) -> Result<Vec<Result<Settled, CardProblem>>, VaultError> {
+        let mut settled = Vec::with_capacity(self.cards.len());
+        for card in self.cards {
+            let sealed = match card {
+                Ok(sealed) => sealed,
+                Err(problem) => {
+                    settled.push(Err(problem));
+                    continue;
+                }
+            };
+            shelf::lay_out(rows, &self.tenant, &sealed.new_card(), now_us)?;
+            settled.push(Ok(Settled {
+                token: sealed.token,
+                card: sealed.card,
+                created_at_us: now_us,
+                expires_at_us: sealed.expires_at_us,
+                reused: false,
+                metadata: sealed.metadata,
+                format: sealed.format,
+                tenant: self.tenant.clone(),
+                cvc: sealed.cvc,
+            }));
+        }
+        Ok(settled)
+    }
+}
+
+impl Sealed {
+    fn new_card(&self) -> NewCard<'_> {
+        NewCard {
+            token: &self.token,
+            card: &self.card,
+            envelope: &self.envelope,
+            data_key_id: &self.data_key_id,
+            fingerprints: self.fingerprints.as_ref(),
+            format: self.format,
+            metadata: &self.metadata,
+            expires_at_us: self.expires_at_us,
+        }
+    }
+}
+
 async fn shelve(
     work: &mut Work<'_>,
     tenant: &Tenant,
     sealed: Sealed,
     now_us: i64,
 ) -> Result<Settled, VaultError> {
-    let new = NewCard {
-        token: &sealed.token,
-        card: &sealed.card,
-        envelope: &sealed.envelope,
-        data_key_id: &sealed.data_key_id,
-        fingerprints: sealed.fingerprints.as_ref(),
-        format: sealed.format,
-        metadata: &sealed.metadata,
-        expires_at_us: sealed.expires_at_us,
-    };
-    let (record, reused) = shelf::put(work, tenant, &new, now_us).await?;
+    let (record, reused) = shelf::put(work, tenant, &sealed.new_card(), now_us).await?;
     Ok(Settled {
         token: record.token,
         card: record.card,
