@@ -232,3 +232,25 @@ fn told(record: &DestructionRecord) -> (String, [u8; 32]) {
 pub(in crate::keys) fn at(label: KeyLabel, version: Option<u32>) -> Result<KeyRef, KeysError> {
     version.and_then(KeyVersion::new).map(|version| label.at(version)).ok_or(KeysError::Integrity)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_asked_only_for_what_is_agreed_to_at_that_time() {
+        let act = "rotate kek/card";
+        let tickets = || Tickets::from([(act.to_owned(), zeroize::Zeroizing::new(b"ticket".to_vec()))]);
+        let agreed = Agreed { first: tickets(), second: tickets() };
+        assert!(matches!(consent(act, true, Word::Given(&agreed)), Ok(Approval::Tickets { .. })));
+        assert_eq!(
+            consent("destroy kek/card#1", true, Word::Given(&agreed)).err(),
+            Some(KeysError::TicketRequired)
+        );
+        // A device without officers goes by the agreement alone, so that has to be a fresh one.
+        assert!(matches!(consent(act, false, Word::Earlier), Ok(Approval::Caller)));
+        for (officers, word) in [(true, Word::Earlier), (true, Word::Over), (false, Word::Over)] {
+            assert!(matches!(consent(act, officers, word), Err(KeysError::ApprovalState(_))));
+        }
+    }
+}
