@@ -151,6 +151,27 @@ pub async fn revoke(work: &mut Work<'_>, principal: &Principal) -> Result<u64, S
     .await
 }
 
+/// The roles of a principal's keys that open at that time.
+///
+/// # Errors
+/// The store's error.
+pub async fn live_roles(
+    from: &mut impl Fetch,
+    principal: &Principal,
+    now_us: i64,
+) -> Result<Vec<Role>, StoreError> {
+    let rows = from
+        .fetch_all(
+            "SELECT role FROM credential WHERE principal = $1 AND revoked_at IS NULL \
+             AND (expires_at IS NULL OR expires_at > $2)",
+            vec![Value::from(principal.as_str()), Value::from(now_us)],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Role::from_name(&row.text("role")?).ok_or(StoreError::Corrupt { column: "role" }))
+        .collect()
+}
+
 /// Every credential, without its key.
 ///
 /// # Errors

@@ -3,6 +3,10 @@
 //! Requests are compared by a MAC made inside the HSM, never by a plain digest: a digest of a body that holds a card
 //! could be searched through.
 
+mod shredded;
+
+pub use shredded::{forget_metadata, forget_tokens};
+
 use crate::answer::{Answer, Code, Problem, Stopped};
 use crate::record::now_us;
 use http::StatusCode;

@@ -51,6 +51,11 @@ pub fn ask<A: Act>(caller: &Caller) -> Result<Permit<A>, Denied> {
     Ok(Permit { caller: caller.clone(), scope, act: PhantomData })
 }
 
+/// Whether credentials of that role may do acts of this kind at all.
+pub fn may<A: Act>(role: Role) -> bool {
+    allowed(role, A::NAME)
+}
+
 /// Role by role, what it may do. Everything else is refused.
 fn allowed(role: Role, act: &str) -> bool {
     let acts: &[&str] = match role {

@@ -264,9 +264,12 @@ async fn p10_a_revocation_that_revoked_nothing_is_recorded_as_refused() {
     let (code, said) = pangate(&system, &["user", "revoke", "nobody-here"]);
 
     assert_ne!(code, 0, "{said}");
-    let last = "SELECT CAST(leaf AS TEXT) AS leaf FROM audit_entry ORDER BY position DESC LIMIT 50";
+    let last = "SELECT leaf FROM audit_entry ORDER BY position DESC LIMIT 50";
     let rows = system.rows(last, Vec::new()).await;
-    let leaf = rows.iter().map(|row| row.text("leaf").unwrap()).find(|leaf| leaf.contains("nobody-here"));
+    let leaf = rows
+        .iter()
+        .map(|row| String::from_utf8(row.bytes("leaf").unwrap()).unwrap())
+        .find(|leaf| leaf.contains("nobody-here"));
     assert!(leaf.unwrap().contains("\"outcome\":\"refused\",\"reason\":\"no_live_key\""));
     process::run(
         "pangate",

@@ -58,7 +58,11 @@ async fn an_overdue_key_is_told_everywhere_and_a_data_key_replaces_itself() {
 
     // The data key was made a year ago; the fingerprint key may protect for a second.
     let year = 365 * 24 * 3600 * 1_000_000_i64;
-    system.change("UPDATE data_key SET created_at = created_at - $1", vec![year.into()]).await;
+    let aged = system.sql(
+        "UPDATE data_key SET created_at = created_at - $1",
+        "UPDATE data_key SET created_at = created_at - $1::int8 * interval '1 microsecond'",
+    );
+    system.change(aged, vec![year.into()]).await;
     restart(&mut system, |text| {
         text.replacen(
             "cryptoperiod = \"730d\"\nwarn_before = \"60d\"",

@@ -203,11 +203,13 @@ struct Page<T> {
 pub async fn list(gateway: &Gateway, context: &Context, permit: Permit<ListKeys>) -> Acted {
     let refuse = |error: &KeysError| Refusal::new(Action::KeyApprovalRead, key_problem(error));
     let found = gateway.keys.approvals(&person(&permit), USUAL).await.map_err(|error| refuse(&error))?;
+    let limit = usize::try_from(USUAL).unwrap_or(usize::MAX);
     let mut data = Vec::with_capacity(found.len());
-    for approval in &found {
+    for approval in found.iter().take(limit) {
         data.push(Body::of(approval, gateway.keys.wants_tickets(&approval.act).await));
     }
-    read(gateway, context, Action::KeyApprovalRead, &Page { data, has_more: false }).await
+    let has_more = found.len() > limit;
+    read(gateway, context, Action::KeyApprovalRead, &Page { data, has_more }).await
 }
 
 /// Records a look, and answers.
@@ -240,7 +242,7 @@ pub(super) fn key_problem(error: &KeysError) -> Problem {
         KeysError::UnknownApproval => Code::UnknownApproval,
         KeysError::UnknownJob => Code::UnknownJob,
         KeysError::SamePerson => Code::SecondPersonRequired,
-        KeysError::ApprovalState(_) => Code::ApprovalState,
+        KeysError::CredentialGone | KeysError::ApprovalState(_) => Code::ApprovalState,
         KeysError::OtherAct => Code::ApprovalActMismatch,
         KeysError::TicketRequired => Code::DeviceTicketRequired,
         KeysError::KeyState(_) => Code::KeyState,

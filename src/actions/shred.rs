@@ -4,6 +4,7 @@ use super::token_reading::{gone, unknown};
 use super::{Acted, Context, Refusal, Stopped};
 use crate::answer::Answer;
 use crate::gateway::Gateway;
+use crate::idempotency;
 use crate::permit::{Permit, Shred};
 use crate::record::{Event, now_us};
 use audit::{Action, Resource};
@@ -22,7 +23,8 @@ struct Body {
     deleted: bool,
 }
 
-/// Shreds the record within the permit's tenant: envelope and fingerprint go, brand and last four stay.
+/// Shreds the record within the permit's tenant: envelope, fingerprint and metadata go, the last also from the answers
+/// that are stored for retries; brand and last four stay.
 pub async fn shred(gateway: &Gateway, context: &Context, permit: Permit<Shred>, id: &str) -> Acted {
     let refuse = |problem| Refusal::new(Action::TokenShred, problem);
     let token = Token::parse(id).map_err(|_| refuse(unknown()))?;
@@ -39,6 +41,7 @@ pub async fn shred(gateway: &Gateway, context: &Context, permit: Permit<Shred>, 
                     Shredded::Already => return Err(Stopped::Problem(gone())),
                     Shredded::Unknown => return Err(Stopped::Problem(unknown())),
                 }
+                idempotency::forget_metadata(work, &tenant, &subject).await?;
                 let event = Event::success(Action::TokenShred, Resource::Token(subject));
                 let receipt = recorder.append(work, &origin, event).await?;
                 Ok(Answer::done(&receipt, StatusCode::OK, &body))

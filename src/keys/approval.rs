@@ -3,11 +3,13 @@
 
 use super::KeysError;
 use super::act::Act;
+use crate::credential;
+use crate::permit::{self, ManageKeys};
 use crate::record::{Event, Origin, Receipt, Recorder};
 use audit::{Action, KeyName, Reason, Resource};
 use std::collections::BTreeMap;
 use store::{Fetch, Row, Work};
-use tokens::{ApprovalId, Principal};
+use tokens::{ApprovalId, Principal, Tenant};
 use zeroize::Zeroizing;
 
 /// Tickets of the device's officers, by the act that each is for. Opaque, and worth nothing without a second one.
@@ -165,13 +167,25 @@ pub async fn find(
     row.map(|row| read(&row, now_us)).transpose()
 }
 
-/// The newest approvals, open ones first.
+/// The newest approvals, open ones first; of those that are about one tenant's data only that tenant's, or all.
 ///
 /// # Errors
 /// The store's error.
-pub async fn list(from: &mut impl Fetch, limit: u32, now_us: i64) -> Result<Vec<Approval>, KeysError> {
+pub async fn list(
+    from: &mut impl Fetch,
+    tenant: Option<&Tenant>,
+    limit: u32,
+    now_us: i64,
+) -> Result<Vec<Approval>, KeysError> {
+    let own = tenant.map(|tenant| Act::Shred(tenant.clone()).text());
     let rows = from
-        .fetch_all(select!("ORDER BY state = 'open' DESC, created_at DESC, id LIMIT $1"), vec![limit.into()])
+        .fetch_all(
+            select!(
+                "WHERE act = $2 OR $2 IS NULL OR act NOT LIKE 'shred %' \
+                 ORDER BY state = 'open' DESC, created_at DESC, id LIMIT $1"
+            ),
+            vec![limit.into(), own.into()],
+        )
         .await?;
     rows.iter().map(|row| read(row, now_us)).collect()
 }
@@ -188,11 +202,22 @@ pub async fn tickets(from: &mut impl Fetch, id: &ApprovalId) -> Result<Tickets, 
     unpack(row.optional_bytes("ticket")?)
 }
 
-/// Uses an open approval inside `work`: it can be used by nobody again, and its ticket is forgotten.
+/// When an approval was used, in unix microseconds; none of one that was not.
 ///
 /// # Errors
-/// [`KeysError::ApprovalState`] when somebody was faster or its time is over, [`KeysError::SamePerson`], or the
-/// store's error; then nothing changed.
+/// The store's error.
+pub async fn used_at(from: &mut impl Fetch, id: &ApprovalId) -> Result<Option<i64>, KeysError> {
+    let sql = "SELECT used_at FROM approval WHERE id = $1 AND state = 'used'";
+    let row = from.fetch_optional(sql, vec![id.as_str().into()]).await?;
+    Ok(row.map(|row| row.integer("used_at")).transpose()?)
+}
+
+/// Uses an open approval inside `work`: it can be used by nobody again, and its ticket is forgotten. Both people have
+/// to be of those who may, at this moment: whoever lost the credential since asking is no second person.
+///
+/// # Errors
+/// [`KeysError::ApprovalState`] when somebody was faster or its time is over, [`KeysError::SamePerson`],
+/// [`KeysError::CredentialGone`], or the store's error; then nothing changed.
 pub async fn take(
     work: &mut Work<'_>,
     recorder: &Recorder,
@@ -203,6 +228,12 @@ pub async fn take(
 ) -> Result<Receipt, KeysError> {
     if approval.requested_by == *by {
         return Err(KeysError::SamePerson);
+    }
+    for person in [&approval.requested_by, by] {
+        let roles = credential::live_roles(work, person, now_us).await?;
+        if !roles.into_iter().any(permit::may::<ManageKeys>) {
+            return Err(KeysError::CredentialGone);
+        }
     }
     // What was read before the transaction is compared again here: of two that agree at once, one is first.
     let taken = work

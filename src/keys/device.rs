@@ -21,20 +21,31 @@ pub(in crate::keys) struct Agreed {
     pub(in crate::keys) second: Tickets,
 }
 
+/// What a change of the device's keys rests on.
+#[derive(Clone, Copy)]
+pub(in crate::keys) enum Word<'a> {
+    /// Two people's tickets, of whom the second waits for the answer.
+    Given(&'a Agreed),
+    /// An agreement that is still good, or a policy that asks nobody; whoever had the tickets is gone.
+    Earlier,
+    /// An agreement whose time is over: what it led to may be gone on with, and not begun.
+    Over,
+}
+
 impl Keys {
     /// Does the device's part and sets the job's next step. Gives what is to be recorded with it. Without tickets
-    /// (the gateway that had them is gone) a device with officers is not asked: either it did its part, or the
-    /// agreement is lost.
+    /// (the gateway that had them is gone) a device with officers is not asked, and without an agreement that is
+    /// still good none is: either it did its part, or the act has to be asked for again.
     pub(in crate::keys) async fn device_part(
         &self,
         job: &mut Job,
-        agreed: Option<&Agreed>,
+        word: Word<'_>,
     ) -> Result<Vec<Event>, KeysError> {
         let events = match job.kind.clone() {
-            Kind::Rotate(label) => self.new_version(job, &label, agreed).await?,
-            Kind::Retire(key) => self.retire(job, &key, agreed).await?,
-            Kind::Destroy(key) => self.destroy(job, &key, agreed).await?,
-            Kind::Migrate(_) => self.new_versions_there(job, agreed).await?,
+            Kind::Rotate(label) => self.new_version(job, &label, word).await?,
+            Kind::Retire(key) => self.retire(job, &key, word).await?,
+            Kind::Destroy(key) => self.destroy(job, &key, word).await?,
+            Kind::Migrate(_) => self.new_versions_there(job, word).await?,
             Kind::Reencrypt(_) | Kind::Shred(_) => return Err(KeysError::Integrity),
         };
         self.forget_names().await;
@@ -45,9 +56,9 @@ impl Keys {
         &self,
         job: &mut Job,
         label: &KeyLabel,
-        agreed: Option<&Agreed>,
+        word: Word<'_>,
     ) -> Result<Vec<Event>, KeysError> {
-        let made = self.make_version(label, job.from_version, self.officers().await, agreed).await?;
+        let made = self.make_version(label, job.from_version, self.officers().await, word).await?;
         job.to_version = Some(made.key.version.get());
         job.step = match label.as_str() {
             "kek/card" => Step::Rewrap,
@@ -63,7 +74,7 @@ impl Keys {
         label: &KeyLabel,
         from: Option<u32>,
         officers: bool,
-        agreed: Option<&Agreed>,
+        word: Word<'_>,
     ) -> Result<KeyInfo, KeysError> {
         let versions = self.versions(label).await?;
         let newest = newest(&versions).ok_or(KeysError::UnknownKey)?;
@@ -76,34 +87,24 @@ impl Keys {
             kind: newest.kind,
             at_least: newest.key.version.next().ok_or(KeysError::Integrity)?,
         };
-        let consent = consent(&Act::Rotate(label.clone()).text(), officers, agreed)?;
+        let consent = consent(&Act::Rotate(label.clone()).text(), officers, word)?;
         Ok(self.0.hsm.rotate_key(spec, consent).await?)
     }
 
-    async fn retire(
-        &self,
-        job: &mut Job,
-        key: &KeyRef,
-        agreed: Option<&Agreed>,
-    ) -> Result<Vec<Event>, KeysError> {
+    async fn retire(&self, job: &mut Job, key: &KeyRef, word: Word<'_>) -> Result<Vec<Event>, KeysError> {
         let versions = self.versions(&key.label).await?;
         let info = versions.iter().find(|info| info.key == *key).ok_or(KeysError::UnknownKey)?;
         if info.status != KeyStatus::Deactivated {
             let act = Act::Retire(key.clone());
             self.permissible(&act).await?;
-            let consent = consent(&act.text(), self.officers().await, agreed)?;
+            let consent = consent(&act.text(), self.officers().await, word)?;
             self.0.hsm.set_status(key.clone(), KeyStatus::Deactivated, consent).await?;
         }
         job.step = if key.label == KeyLabel::MAC_PAN { Step::Forget } else { Step::End };
         Ok(vec![Event::success(Action::KeyStatus, resource(key))])
     }
 
-    async fn destroy(
-        &self,
-        job: &mut Job,
-        key: &KeyRef,
-        agreed: Option<&Agreed>,
-    ) -> Result<Vec<Event>, KeysError> {
+    async fn destroy(&self, job: &mut Job, key: &KeyRef, word: Word<'_>) -> Result<Vec<Event>, KeysError> {
         job.step = Step::End;
         let versions = self.versions(&key.label).await?;
         let info = versions.iter().find(|info| info.key == *key);
@@ -115,7 +116,7 @@ impl Keys {
         }
         let act = Act::Destroy(key.clone());
         self.permissible(&act).await?;
-        let consent = consent(&act.text(), self.officers().await, agreed)?;
+        let consent = consent(&act.text(), self.officers().await, word)?;
         let record = self.0.hsm.destroy_key(key.clone(), consent).await?;
         let (outcome, evidence) = told(&record);
         job.outcome = Some(outcome);
@@ -127,11 +128,7 @@ impl Keys {
     }
 
     /// Every key gets its next version on the second device.
-    async fn new_versions_there(
-        &self,
-        job: &mut Job,
-        agreed: Option<&Agreed>,
-    ) -> Result<Vec<Event>, KeysError> {
+    async fn new_versions_there(&self, job: &mut Job, word: Word<'_>) -> Result<Vec<Event>, KeysError> {
         self.attach().await?;
         let second = self.0.second.lock().await;
         let second = second.as_ref().ok_or(KeysError::NoTarget)?;
@@ -145,7 +142,7 @@ impl Keys {
             let moved = newest_there.is_some_and(|info| info.key == newest_of_all.key);
             if !moved {
                 let from = Some(newest_of_all.key.version.get());
-                let made = self.make_version(&label, from, second.officers, agreed).await?;
+                let made = self.make_version(&label, from, second.officers, word).await?;
                 events.push(Event::success(Action::KeyRotate, resource(&made.key)));
             }
         }
@@ -184,12 +181,14 @@ impl Keys {
     }
 }
 
-/// Who answers for a change of the device's keys.
-fn consent(act: &str, officers: bool, agreed: Option<&Agreed>) -> Result<Approval, KeysError> {
-    if !officers {
-        return Ok(Approval::Caller);
-    }
-    let agreed = agreed.ok_or(KeysError::ApprovalState("lost with the gateway that had it"))?;
+/// Who answers for a change of the device's keys, if anybody does.
+fn consent(act: &str, officers: bool, word: Word<'_>) -> Result<Approval, KeysError> {
+    let agreed = match word {
+        Word::Over => return Err(KeysError::ApprovalState("expired")),
+        _ if !officers => return Ok(Approval::Caller),
+        Word::Earlier => return Err(KeysError::ApprovalState("lost with the gateway that had it")),
+        Word::Given(agreed) => agreed,
+    };
     let ticket = |tickets: &Tickets| tickets.get(act).cloned().ok_or(KeysError::TicketRequired);
     Ok(Approval::Tickets { first: ticket(&agreed.first)?, second: ticket(&agreed.second)? })
 }
@@ -232,4 +231,26 @@ fn told(record: &DestructionRecord) -> (String, [u8; 32]) {
 /// The version as the vault's tasks name it.
 pub(in crate::keys) fn at(label: KeyLabel, version: Option<u32>) -> Result<KeyRef, KeysError> {
     version.and_then(KeyVersion::new).map(|version| label.at(version)).ok_or(KeysError::Integrity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_asked_only_for_what_is_agreed_to_at_that_time() {
+        let act = "rotate kek/card";
+        let tickets = || Tickets::from([(act.to_owned(), zeroize::Zeroizing::new(b"ticket".to_vec()))]);
+        let agreed = Agreed { first: tickets(), second: tickets() };
+        assert!(matches!(consent(act, true, Word::Given(&agreed)), Ok(Approval::Tickets { .. })));
+        assert_eq!(
+            consent("destroy kek/card#1", true, Word::Given(&agreed)).err(),
+            Some(KeysError::TicketRequired)
+        );
+        // A device without officers goes by the agreement alone, so that has to be a fresh one.
+        assert!(matches!(consent(act, false, Word::Earlier), Ok(Approval::Caller)));
+        for (officers, word) in [(true, Word::Earlier), (true, Word::Over), (false, Word::Over)] {
+            assert!(matches!(consent(act, officers, word), Err(KeysError::ApprovalState(_))));
+        }
+    }
 }

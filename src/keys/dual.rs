@@ -2,7 +2,7 @@
 
 use super::act::{Act, Target};
 use super::approval::{self, Approval, Request, State, Tickets};
-use super::device::{Agreed, newest};
+use super::device::{Agreed, Word, newest};
 use super::job::{Job, Kind, Step, rows};
 use super::{Keys, KeysError, steps};
 use crate::record::{Event, Origin, Receipt, now_us};
@@ -96,9 +96,9 @@ impl Keys {
     /// answers. The same person's second yes gives the same job.
     ///
     /// # Errors
-    /// [`KeysError::SamePerson`], [`KeysError::ApprovalState`], [`KeysError::OtherAct`], [`KeysError::TicketRequired`]
-    /// (the approval stays open), what the device refused (the approval is used and the job has failed), or a part
-    /// that is away.
+    /// [`KeysError::SamePerson`], [`KeysError::CredentialGone`], [`KeysError::ApprovalState`], [`KeysError::OtherAct`],
+    /// [`KeysError::TicketRequired`] (the approval stays open), what the device refused (the approval is used and the
+    /// job has failed), or a part that is away.
     pub async fn approve(
         &self,
         origin: Origin,
@@ -193,11 +193,15 @@ impl Keys {
 
     /// The device's part, with the tickets at hand.
     async fn first_part(&self, job: Job, agreed: &Agreed, owner: &str) -> Result<Job, KeysError> {
+        let mut unanswered = false;
         for attempt in 1..=TRIES {
             let mut next = job.clone();
-            match self.device_part(&mut next, Some(agreed)).await {
+            match self.device_part(&mut next, Word::Given(agreed)).await {
                 Ok(events) => return self.hand_over(next, events, owner).await,
-                Err(error) if error.is_transient() && attempt < TRIES => {
+                // Once a try was left without an answer, a refusal may mean that the device did it after all (the
+                // tickets are spent): then the next look shows it.
+                Err(error) if attempt < TRIES && (unanswered || error.is_transient()) => {
+                    unanswered = true;
                     tokio::time::sleep(BETWEEN_TRIES).await;
                 }
                 Err(error) => {
@@ -281,15 +285,13 @@ impl Keys {
         self.seen(&mut reader, person, id).await
     }
 
-    /// The newest approvals, open ones first.
+    /// The newest approvals, open ones first; one more than `limit` when more follow.
     ///
     /// # Errors
     /// The store's error.
     pub async fn approvals(&self, person: &Person, limit: u32) -> Result<Vec<Approval>, KeysError> {
         let mut reader = self.0.store.read().await?;
-        let mut found = approval::list(&mut reader, limit, now_us()).await?;
-        found.retain(|approval| person.reaches(approval.act.tenant()));
-        Ok(found)
+        approval::list(&mut reader, person.tenant.as_ref(), limit.saturating_add(1), now_us()).await
     }
 
     /// Whether the act needs tickets of the device's officers.

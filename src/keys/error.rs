@@ -23,6 +23,12 @@ pub enum KeysError {
     /// The second person is the first.
     #[error("whoever asked for this cannot agree to it; another auditor or administrator has to")]
     SamePerson,
+    /// One of the two has no credential any more by which acts on keys can be asked for.
+    #[error(
+        "whoever asked for this, or who agrees, has no credential for acts on keys any more; reject it, and have \
+         somebody who has one ask"
+    )]
+    CredentialGone,
     /// The approval was used, rejected, or has expired.
     #[error("the approval is {0}; ask for the act again")]
     ApprovalState(&'static str),
@@ -90,7 +96,7 @@ impl KeysError {
             KeysError::UnknownApproval => "unknown_approval",
             KeysError::UnknownJob => "unknown_job",
             KeysError::SamePerson => "second_person_required",
-            KeysError::ApprovalState(_) => "approval_state",
+            KeysError::CredentialGone | KeysError::ApprovalState(_) => "approval_state",
             KeysError::OtherAct => "approval_act_mismatch",
             KeysError::TicketRequired => "device_ticket_required",
             KeysError::KeyState(_) => "key_state",

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use store::{Fetch, Row, StoreError};
 
-/// A data key that was drafted under a KEK just before it was retired may still be on its way into its row; after a
-/// minute the card room puts no such draft down any more.
+/// A data key that was drafted under a KEK just before it was retired may still be on its way into its row; after
+/// half a minute the card room puts no such draft down any more.
 const DRAFTS: Duration = Duration::from_secs(61);
 
 /// Rows on each version of a key.

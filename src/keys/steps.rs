@@ -1,9 +1,11 @@
 //! One step of a job: a batch of rows, a count, a new data key. What a step changes and how far the job is then are
 //! one transaction, so that a crash repeats a step and never skips one.
 
-use super::device::{at, resource};
+use super::device::{Word, at, resource};
 use super::job::{Job, Kind, State, Step, rows};
-use super::{Keys, KeysError, system, whole};
+use super::needs::since_us;
+use super::{Keys, KeysError, approval, system, whole};
+use crate::idempotency;
 use crate::record::{Event, Recorder, now_us};
 use audit::{Action, Reason, Resource};
 use hsm::KeyLabel;
@@ -16,6 +18,8 @@ use vault::{DataKeyDraft, Purge};
 
 /// Between the two counts at the end: requests that began before the rotation have settled by then.
 const BETWEEN_COUNTS: Duration = Duration::from_millis(1500);
+/// The reason of a job that met rows that do not open.
+const BROKEN: &str = "integrity";
 
 impl Keys {
     /// Does the job's next step. Gives how many rows it touched.
@@ -23,10 +27,14 @@ impl Keys {
         match (&job.kind, job.step) {
             (Kind::Shred(tenant), Step::Device) => {
                 let tenant = tenant.clone();
+                if job.outcome.is_none() && self.is_over(&job).await? {
+                    return Err(KeysError::ApprovalState("expired"));
+                }
                 self.shred(job, tenant).await
             }
             (_, Step::Device) => {
-                let events = self.device_part(&mut job, None).await?;
+                let word = if self.is_over(&job).await? { Word::Over } else { Word::Earlier };
+                let events = self.device_part(&mut job, word).await?;
                 self.keep(job, events).await
             }
             (Kind::Reencrypt(tenant), Step::Epochs) => {
@@ -40,6 +48,15 @@ impl Keys {
             (_, Step::Forget) => self.forget_fingerprints(job).await,
             (_, Step::End) => self.end(job).await,
         }
+    }
+
+    /// Whether the agreement that the job rests on is too old to begin anything: two people agreed to an act of that
+    /// hour, not to one that somebody takes up alone when it suits.
+    async fn is_over(&self, job: &Job) -> Result<bool, KeysError> {
+        let Some(id) = &job.approval else { return Ok(false) };
+        let mut reader = self.0.store.read().await?;
+        let used = approval::used_at(&mut reader, id).await?.ok_or(KeysError::Integrity)?;
+        Ok(since_us(used) > self.0.policy.approvals.lifetime)
     }
 
     /// What the job's step moves.
@@ -78,17 +95,28 @@ impl Keys {
                     job.done = job.done.saturating_add(progress.changed);
                     job.total = job.total.max(job.done);
                     job.cursor = progress.cursor;
-                    job.reason = None;
-                    if progress.broken > 0 {
-                        // What does not open stays where it is: an alarm, and the old key is still needed.
-                        job.state = State::Failed;
-                        job.reason = Some("integrity".to_owned());
-                    } else if progress.last {
+                    // What does not open stays where it is, and the old key is still needed: an alarm at once, and the
+                    // job fails, but not before every other row is safe on the new key.
+                    let broken = progress.broken > 0 || job.reason.as_deref() == Some(BROKEN);
+                    job.reason = broken.then(|| BROKEN.to_owned());
+                    if progress.last {
                         job.cursor = None;
-                        job.step = after_batches(&job);
+                        if broken {
+                            job.state = State::Failed;
+                        } else {
+                            job.step = after_batches(&job);
+                        }
                     }
-                    if before / every != job.done / every || job.state == State::Failed {
+                    if progress.broken > 0 {
+                        let alarm = Event::failed(Action::JobProgress, subject(&job), BROKEN);
+                        let mut origin = system();
+                        origin.tenant = job.kind.tenant().cloned();
+                        let _receipt = parts.recorder.append(work, &origin, alarm).await?;
+                    } else if before / every != job.done / every {
                         record(work, &parts.recorder, &job, Action::JobProgress).await?;
+                    }
+                    if job.state == State::Failed {
+                        record(work, &parts.recorder, &job, Action::JobEnd).await?;
                     }
                     rows::save(work, &job, &parts.owner, Some(&parts.owner), now_us()).await?;
                     Ok::<u64, KeysError>(read)
@@ -203,6 +231,7 @@ impl Keys {
                         job.outcome = Some(told_of_backups(&versions));
                     }
                     if !more {
+                        idempotency::forget_tokens(work, &tenant).await?;
                         job.step = Step::End;
                         let event = Event::success(Action::TenantShred, Resource::None);
                         let _receipt = parts.recorder.append(work, &origin, event).await?;
@@ -295,6 +324,15 @@ async fn settle_epoch(
     Ok(())
 }
 
+/// What a job is about, in the log's words; whose, when it is one tenant's, stands in the entry's origin.
+pub(in crate::keys) fn subject(job: &Job) -> Resource {
+    match &job.kind {
+        Kind::Rotate(label) => at(label.clone(), job.to_version).map_or(Resource::None, |key| resource(&key)),
+        Kind::Retire(key) | Kind::Destroy(key) => resource(key),
+        Kind::Reencrypt(_) | Kind::Shred(_) | Kind::Migrate(_) => Resource::None,
+    }
+}
+
 /// Records how a job is, with its kind or why it failed as the reason.
 pub(in crate::keys) async fn record(
     work: &mut Work<'_>,
@@ -302,11 +340,7 @@ pub(in crate::keys) async fn record(
     job: &Job,
     action: Action,
 ) -> Result<(), StoreError> {
-    let on = match &job.kind {
-        Kind::Rotate(label) => at(label.clone(), job.to_version).map_or(Resource::None, |key| resource(&key)),
-        Kind::Retire(key) | Kind::Destroy(key) => resource(key),
-        Kind::Reencrypt(_) | Kind::Shred(_) | Kind::Migrate(_) => Resource::None,
-    };
+    let on = subject(job);
     let event = match job.state {
         State::Failed => Event::failed(action, on, job.reason.as_deref().unwrap_or("failed")),
         _ => Event { reason: Reason::parse(job.kind.as_str()).ok(), ..Event::success(action, on) },

@@ -75,6 +75,7 @@ impl Keys {
             jobs.push(Job::new(Kind::Reencrypt(tenant), Step::Reencrypt, by.clone(), now_us())?);
         }
         jobs.extend(self.data_keys_left_behind(&by).await?);
+        jobs.extend(self.fingerprints_left_behind(&by).await?);
         let mut rested = Vec::new();
         for job in jobs {
             if !self.failed_lately(&job.kind).await? {
@@ -115,6 +116,22 @@ impl Keys {
             return Ok(None);
         }
         let mut job = Job::new(Kind::Rotate(KeyLabel::KEK_CARD), Step::Rewrap, by.clone(), now_us())?;
+        job.to_version = Some(newest.key.version.get());
+        Ok(Some(job))
+    }
+
+    /// Cards that a gateway fingerprinted before it had heard of the newest version: for half a minute it goes by what
+    /// it knew. Left there they would hold up the old version's retirement until the next rotation.
+    async fn fingerprints_left_behind(&self, by: &Principal) -> Result<Option<Job>, KeysError> {
+        let versions = self.versions(&KeyLabel::MAC_PAN).await?;
+        let Some(newest) = super::device::newest(&versions).filter(|info| info.status == KeyStatus::Active)
+        else {
+            return Ok(None);
+        };
+        if self.0.vault.remaining(&Task::Refingerprint { to: newest.key.clone() }).await? == 0 {
+            return Ok(None);
+        }
+        let mut job = Job::new(Kind::Rotate(KeyLabel::MAC_PAN), Step::Refingerprint, by.clone(), now_us())?;
         job.to_version = Some(newest.key.version.get());
         Ok(Some(job))
     }

@@ -2,9 +2,9 @@
 
 use super::dual::Person;
 use super::job::{Job, State, rows};
-use super::{Keys, KeysError};
+use super::{Keys, KeysError, steps};
 use crate::record::{Event, Origin, Receipt, now_us};
-use audit::{Action, Resource};
+use audit::Action;
 use tokens::JobId;
 
 impl Keys {
@@ -29,9 +29,7 @@ impl Keys {
         after: Option<&str>,
     ) -> Result<Vec<Job>, KeysError> {
         let mut reader = self.0.store.read().await?;
-        let mut found = rows::list(&mut reader, limit.saturating_add(1), after).await?;
-        found.retain(|job| person.reaches(job.kind.tenant()));
-        Ok(found)
+        rows::list(&mut reader, person.tenant.as_ref(), limit.saturating_add(1), after).await
     }
 
     /// Halts a job, or takes up one that was halted or failed.
@@ -54,7 +52,9 @@ impl Keys {
                 Box::pin(async move {
                     let job = rows::change(work, &id, to, now_us()).await?;
                     let reason = audit::Reason::parse(to.as_str()).ok();
-                    let event = Event { reason, ..Event::success(Action::JobChange, Resource::None) };
+                    let event = Event { reason, ..Event::success(Action::JobChange, steps::subject(&job)) };
+                    let mut origin = origin;
+                    origin.tenant = job.kind.tenant().cloned().or(origin.tenant);
                     let receipt = recorder.append(work, &origin, event).await?;
                     Ok::<_, KeysError>((job, receipt))
                 })

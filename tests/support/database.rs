@@ -23,6 +23,11 @@ impl System {
         rows
     }
 
+    /// The text for the database that this run of the tests is for.
+    pub fn sql(&self, sqlite: &'static str, postgres: &'static str) -> &'static str {
+        if self.postgres.is_some() { postgres } else { sqlite }
+    }
+
     /// The one number that a statement gives.
     pub async fn count(&self, sql: &'static str) -> i64 {
         self.rows(sql, Vec::new()).await.first().unwrap().integer("n").unwrap()

@@ -56,11 +56,15 @@ pub async fn find(
             vec![tenant.as_str().into(), token.as_str().into()],
         )
         .await?;
-    let Some(row) = row else { return Ok(None) };
-    let record = record(&row, crate::clock::wall_us())?;
-    // A tenant that is shredded is gone with its keys, before its rows are cleared one after the other.
+    row.map(|row| living(&row, crate::clock::wall_us())).transpose()
+}
+
+/// The record of a row that says `key_destroyed_at` as well. A tenant that is shredded is gone with its keys, before
+/// its rows are cleared one after the other, and whoever still has one of the keys in memory.
+fn living(row: &Row, now_us: i64) -> Result<CardRecord, VaultError> {
+    let record = record(row, now_us)?;
     let gone = row.optional_integer("key_destroyed_at")?.is_some();
-    Ok(Some(CardRecord { state: if gone { CardState::Shredded } else { record.state }, ..record }))
+    Ok(CardRecord { state: if gone { CardState::Shredded } else { record.state }, ..record })
 }
 
 /// What shredding did.
@@ -357,13 +361,15 @@ pub(crate) async fn take_down(
     let row = from
         .fetch_optional(
             "SELECT token, brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, shredded_at, \
-             envelope, data_key_id FROM card WHERE tenant = $1 AND token = $2",
+             envelope, data_key_id, \
+             (SELECT destroyed_at FROM data_key WHERE data_key.data_key_id = card.data_key_id) AS key_destroyed_at \
+             FROM card WHERE tenant = $1 AND token = $2",
             vec![tenant.as_str().into(), token.as_str().into()],
         )
         .await?;
     let Some(row) = row else { return Ok(None) };
     Ok(Some(Stored {
-        record: record(&row, now_us)?,
+        record: living(&row, now_us)?,
         envelope: row.optional_bytes("envelope")?,
         data_key_id: row.optional_bytes("data_key_id")?,
     }))

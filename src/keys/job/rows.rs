@@ -4,7 +4,7 @@
 use super::{Job, Kind, State, Step};
 use crate::keys::KeysError;
 use store::{Fetch, Row, Value, Work};
-use tokens::{ApprovalId, JobId, Principal};
+use tokens::{ApprovalId, JobId, Principal, Tenant};
 
 /// How long a gateway that works on a job is believed to be alive without a word.
 pub const LEASE_US: i64 = 30_000_000;
@@ -90,20 +90,26 @@ pub async fn of_approval(from: &mut impl Fetch, id: &ApprovalId) -> Result<Optio
     from.fetch_optional(sql, vec![id.as_str().into()]).await?.map(|row| read(&row)).transpose()
 }
 
-/// Jobs, newest first, after the named one.
+/// Jobs, newest first, after the named one; of those that are about one tenant's data only that tenant's, or all.
 ///
 /// # Errors
 /// The store's error.
-pub async fn list(from: &mut impl Fetch, limit: u32, after: Option<&str>) -> Result<Vec<Job>, KeysError> {
+pub async fn list(
+    from: &mut impl Fetch,
+    tenant: Option<&Tenant>,
+    limit: u32,
+    after: Option<&str>,
+) -> Result<Vec<Job>, KeysError> {
     let rows = from
         .fetch_all(
             concat!(
                 "SELECT ",
                 columns!(),
-                " FROM job WHERE (created_at, id) < (SELECT created_at, id FROM job WHERE id = $1) OR $1 IS NULL \
+                " FROM job WHERE ((created_at, id) < (SELECT created_at, id FROM job WHERE id = $1) OR $1 IS NULL) \
+                 AND (subject = $3 OR $3 IS NULL OR kind NOT IN ('reencrypt', 'shred')) \
                  ORDER BY created_at DESC, id DESC LIMIT $2"
             ),
-            vec![after.into(), limit.into()],
+            vec![after.into(), limit.into(), tenant.map(Tenant::as_str).into()],
         )
         .await?;
     rows.iter().map(read).collect()
@@ -195,7 +201,8 @@ pub async fn save(
     if saved == 1 { Ok(()) } else { Err(KeysError::LostLease) }
 }
 
-/// Halts a running job, or takes up one that was halted or failed.
+/// Halts a running job, or takes up one that was halted or failed. What two people agreed to is not halted before it
+/// was begun, nor a shredding at all: else one of them alone could choose when it happens.
 ///
 /// # Errors
 /// [`KeysError::JobState`] when it is in no state for that, [`KeysError::Running`] when another does the same work
@@ -203,6 +210,9 @@ pub async fn save(
 pub async fn change(work: &mut Work<'_>, id: &JobId, to: State, now_us: i64) -> Result<Job, KeysError> {
     let job = find(work, id).await?.ok_or(KeysError::UnknownJob)?;
     let sql = match (to, job.state) {
+        (State::Paused, State::Running) if job.step == Step::Device => {
+            return Err(KeysError::JobState("at a step that cannot be halted; wait for the next one"));
+        }
         (State::Paused, State::Running) => {
             "UPDATE job SET state = 'paused', owner = NULL, updated_at = $2 WHERE id = $1 AND state = 'running'"
         }

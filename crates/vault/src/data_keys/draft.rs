@@ -7,9 +7,10 @@ use store::Work;
 use tokens::Tenant;
 use uuid::Uuid;
 
-/// A draft that is older than this is not put down any more: whoever retires a KEK waits longer before it is
-/// destroyed, and then knows that no key sealed by it can still appear.
-const LONGEST_US: i64 = 60_000_000;
+/// A draft that is older than this is not put down any more: whoever retires a KEK waits a minute before it is
+/// destroyed, and then knows that no key sealed by it can still appear. What is left of the minute is for the commit and
+/// for clocks that differ; a key that came after would be lost, and its tenant could seal nothing.
+const LONGEST_US: i64 = 30_000_000;
 
 /// A sealed data key that waits for its transaction. Its clear form is already wiped.
 pub struct DataKeyDraft {
@@ -41,7 +42,7 @@ impl DataKeyDraft {
     /// recorded.
     ///
     /// # Errors
-    /// [`VaultError::StoreBusy`] for a draft that waited longer than a minute, or any failure of the store.
+    /// [`VaultError::StoreBusy`] for a draft that waited longer than half a minute, or any failure of the store.
     pub async fn settle(self, work: &mut Work<'_>, now_us: i64) -> Result<bool, VaultError> {
         if now_us.saturating_sub(self.drafted_at_us) > LONGEST_US {
             return Err(VaultError::StoreBusy);

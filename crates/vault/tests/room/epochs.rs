@@ -126,7 +126,7 @@ async fn two_new_epochs_at_once_are_one() {
 async fn a_draft_that_waited_too_long_is_not_put_down() {
     let (house, _officers) = House::with_officers().await;
     let draft = house.vault.new_epoch(&tenant("clinic")).await.unwrap();
-    let late = NOW + 61_000_000;
+    let late = NOW + 31_000_000;
     let settled: Result<bool, VaultError> =
         house.store.commit(move |work| Box::pin(async move { draft.settle(work, late).await })).await;
     assert_eq!(settled, Err(VaultError::StoreBusy));

@@ -74,6 +74,10 @@ async fn a_large_tenant_is_gone_at_once_and_cleared_in_steps() {
         )
         .await;
 
+    // Another gateway, which nobody tells, has the tenant's key in memory.
+    let elsewhere = house.reopened();
+    assert!(elsewhere.reveal(&clinic, &token, "ch").await.is_ok());
+
     let first = shred(&house, &clinic).await;
 
     assert_eq!((first.keys.len(), first.cards, first.more), (1, 2000, true));
@@ -83,6 +87,7 @@ async fn a_large_tenant_is_gone_at_once_and_cleared_in_steps() {
         "not cleared yet, and gone all the same"
     );
     assert_eq!(house.reopened().reveal(&clinic, &token, "ch").await.err(), Some(VaultError::TokenGone));
+    assert_eq!(elsewhere.reveal(&clinic, &token, "ch").await.err(), Some(VaultError::TokenGone));
     let second = shred(&house, &clinic).await;
     let third = shred(&house, &clinic).await;
     assert_eq!((second.cards, second.more, third.cards, third.more), (2000, true, 501, false));
