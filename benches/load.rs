@@ -1,7 +1,8 @@
-//! Requests a second through the real gateway over TLS 1.3 with distinct cards, beside what the same file system's
-//! SQLite does with raw inserts in the same run; and the same load while every card is sealed anew.
+//! Requests a second through the real gateway over TLS 1.3 with distinct cards, on SQLite and on PostgreSQL, beside what
+//! the same machine does in the same run without us: raw inserts of the same bytes, and a TLS echo by our own door.
 //!
-//! `cargo bench --bench load [-- SECONDS]`. Every answer is checked; a wrong one ends the run.
+//! `cargo bench --bench load [-- SECONDS [ROUNDS]]`. Every answer is checked; a wrong one ends the run. Each figure is a
+//! median over the rounds, which take turns so that a noisy minute touches everything alike.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,177 +14,100 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+#[path = "load/client.rs"]
+mod client;
+#[path = "load/echo.rs"]
+mod echo;
+#[path = "load/pgbench.rs"]
+mod pgbench;
 #[path = "load/raw.rs"]
 mod raw;
+#[path = "load/rotation.rs"]
+mod rotation;
+#[path = "load/table.rs"]
+mod table;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
-use support::{System, cards, wire};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use client::{Call, Target};
+use scratch_postgres::Cluster;
+use std::path::Path;
+use std::time::Duration;
+use support::System;
+use table::Figures;
 
-struct Line {
-    connections: usize,
-    per_second: f64,
-    p50: Duration,
-    p99: Duration,
-}
+const CONNECTIONS: [usize; 3] = [1, 16, 64];
 
 fn main() {
-    let seconds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(5);
+    if echo::is_wanted() {
+        return echo::serve();
+    }
+    let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
+    let (seconds, rounds) = (numbers.next().unwrap_or(3), numbers.next().unwrap_or(5));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(run(Duration::from_secs(seconds)));
+    runtime.block_on(run(Duration::from_secs(seconds), rounds));
 }
 
-async fn run(length: Duration) {
-    let system =
-        System::start_with(|settings| *settings = settings.replace("level = \"debug\"", "level = \"warn\""))
-            .await;
-    let one = raw::inserts(system.dir.path(), 1, length).await;
-    let many = raw::inserts(system.dir.path(), 64, length).await;
-    println!(
-        "raw SQLite inserts, same file system: {one:.0}/s one row a commit, {many:.0}/s 64 rows a commit"
-    );
-    println!("connections  tokens/s      p50      p99   x one-row   x 64-row");
-    let serial = Arc::new(AtomicU64::new(1));
-    for connections in [1, 16, 64] {
-        let line = measure(&system, connections, length, serial.clone()).await;
-        println!(
-            "{:>11}  {:>8.0}  {:>6.2}ms {:>6.2}ms   {:>8.2}   {:>8.2}",
-            line.connections,
-            line.per_second,
-            line.p50.as_secs_f64() * 1e3,
-            line.p99.as_secs_f64() * 1e3,
-            line.per_second / one,
-            line.per_second / many
-        );
+/// A server of the bench that cannot do without its cluster.
+struct Bench {
+    cluster: Cluster,
+    sqlite: System,
+    postgres: System,
+    echo: echo::Server,
+}
+
+impl Bench {
+    async fn start() -> Bench {
+        let quiet =
+            |settings: &mut String| *settings = settings.replace("level = \"debug\"", "level = \"warn\"");
+        let cluster = Cluster::start("").unwrap();
+        let sqlite = System::start_on(None, quiet).await;
+        let postgres = System::start_on(Some(cluster.database().unwrap()), quiet).await;
+        let echo = echo::Server::start(&sqlite.path("tls"));
+        Bench { cluster, sqlite, postgres, echo }
     }
-    rotation(&system, length, serial).await;
+
+    fn folder(&self) -> &Path {
+        self.sqlite.dir.path()
+    }
 }
 
-const UNDER_ROTATION: usize = 16;
-
-/// The same load with and without a job that seals every card anew, again and again, as fast as the shipped policy
-/// lets it.
-async fn rotation(system: &System, length: Duration, serial: Arc<AtomicU64>) {
-    let alone = measure(system, UNDER_ROTATION, length, serial.clone()).await;
-    let (stop, rows) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
-    let job = tokio::spawn(rotate(
-        system.client(),
-        system.url.clone(),
-        system.key("admin").to_owned(),
-        stop.clone(),
-        rows.clone(),
-    ));
-    let beside = measure(system, UNDER_ROTATION, length, serial).await;
-    stop.store(true, Ordering::Relaxed);
-    job.await.unwrap();
-    println!(
-        "while every card is sealed anew ({} rows in {:.0} s): {:.0} of {:.0} tokens/s, ratio {:.2} (aim 0.80); p99 {:.2} of {:.2} ms",
-        rows.load(Ordering::Relaxed),
-        length.as_secs_f64(),
-        beside.per_second,
-        alone.per_second,
-        beside.per_second / alone.per_second,
-        beside.p99.as_secs_f64() * 1e3,
-        alone.p99.as_secs_f64() * 1e3,
-    );
-}
-
-/// Rotates the tenant's data key until it is told to stop; counts the rows that were moved.
-async fn rotate(
-    client: reqwest::Client,
-    url: String,
-    key: String,
-    stop: Arc<AtomicBool>,
-    rows: Arc<AtomicU64>,
-) {
-    let rotation = format!("{url}/v1/tenants/{}/rotate-data-key", support::TENANT);
-    while !stop.load(Ordering::Relaxed) {
-        let begun = wire::Answer::of(client.post(&rotation).bearer_auth(&key)).await;
-        assert_eq!(begun.status, 202, "{}", begun.text);
-        let job = format!("{url}/v1/jobs/{}", begun.json()["id"].as_str().unwrap());
-        let mut before = 0;
-        loop {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            let now = wire::Answer::of(client.get(&job).bearer_auth(&key)).await.json();
-            let done = now["done"].as_u64().unwrap();
-            rows.fetch_add(done - before, Ordering::Relaxed);
-            before = done;
-            if now["state"] != "running" || stop.load(Ordering::Relaxed) {
-                break;
+async fn run(length: Duration, rounds: u64) {
+    let mut bench = Bench::start().await;
+    let database = bench.cluster.database().unwrap();
+    pgbench::prepare(&bench.cluster, &database.name);
+    let mut figures = Figures::default();
+    for round in 1..=rounds {
+        eprintln_progress(round, rounds);
+        figures.note("raw SQLite, 1 row a commit", raw::inserts(bench.folder(), 1, length).await);
+        figures.note("raw SQLite, 64 rows a commit", raw::inserts(bench.folder(), 64, length).await);
+        for clients in CONNECTIONS {
+            let rows = pgbench::inserts(&bench.cluster, &database.name, clients, 1, length);
+            figures.note(&format!("raw PostgreSQL, 1 row a commit, {clients} clients"), rows);
+        }
+        let rows = pgbench::inserts(&bench.cluster, &database.name, 4, 64, length);
+        figures.note("raw PostgreSQL, 64 rows a commit, 4 clients", rows);
+        let echo = Target::of(&bench.sqlite, &bench.echo.url);
+        figures.measure("TLS echo, 64 connections", client::measure(&echo, &Call::Echo, 64, length).await);
+        for (name, system) in [("SQLite", &bench.sqlite), ("PostgreSQL", &bench.postgres)] {
+            let target = Target::of(system, &system.url);
+            for connections in CONNECTIONS {
+                let line = client::measure(&target, &Call::Tokenize, connections, length).await;
+                figures.measure(&format!("tokens, {name}, {connections} connections"), line);
             }
+            let token = client::one_token(&target).await;
+            let line = client::measure(&target, &Call::Read(token), 64, length).await;
+            figures.measure(&format!("GET token, {name}, 64 connections"), line);
         }
     }
-}
-
-async fn measure(system: &System, connections: usize, length: Duration, serial: Arc<AtomicU64>) -> Line {
-    let started = Instant::now();
-    let workers: Vec<_> = (0..connections)
-        .map(|_| {
-            let (url, ca) = (system.url.clone(), system.path("tls/ca.pem"));
-            let (key, serial) = (system.key("portal").to_owned(), serial.clone());
-            tokio::spawn(async move {
-                let mut stream = wire::raw_tls(&url, &ca, &[b"http/1.1"]).await;
-                let mut took = Vec::new();
-                while started.elapsed() < length {
-                    let request = request(&key, serial.fetch_add(1, Ordering::Relaxed));
-                    let sent = Instant::now();
-                    stream.write_all(&request).await.unwrap();
-                    check(&read_answer(&mut stream).await);
-                    took.push(sent.elapsed());
-                }
-                took
-            })
-        })
-        .collect();
-    let mut took = Vec::new();
-    for worker in workers {
-        took.extend(worker.await.unwrap());
+    for (name, system) in [("SQLite", &mut bench.sqlite), ("PostgreSQL", &mut bench.postgres)] {
+        let memory = client::resident_mib(system.gateway().id());
+        figures.note(&format!("resident MiB of the gateway on {name}, after the load"), memory);
     }
-    let elapsed = started.elapsed().as_secs_f64();
-    took.sort_unstable();
-    let at = |percent: usize| took.get(took.len() * percent / 100).copied().unwrap_or_default();
-    let count = u32::try_from(took.len()).unwrap();
-    Line { connections, per_second: f64::from(count) / elapsed, p50: at(50), p99: at(99) }
+    figures.print();
+    rotation::beside_load(&bench.sqlite, length).await;
+    drop(bench.postgres);
 }
 
-fn request(key: &str, serial: u64) -> Vec<u8> {
-    let number = cards::generated(serial);
-    let body = format!(
-        "{{\"card\":{{\"number\":\"{number}\",\"exp_month\":12,\"exp_year\":2034,\"cvc\":\"123\"}}}}"
-    );
-    format!(
-        "POST /v1/tokens HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
-}
-
-async fn read_answer(stream: &mut (impl tokio::io::AsyncRead + Unpin)) -> Vec<u8> {
-    let mut answer = Vec::with_capacity(1024);
-    loop {
-        let read = stream.read_buf(&mut answer).await.unwrap();
-        assert!(read > 0, "the connection closed");
-        let Some(end) = answer.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
-        let (head, _) = answer.split_at(end);
-        let length = String::from_utf8_lossy(head)
-            .lines()
-            .find_map(|line| {
-                line.to_ascii_lowercase().strip_prefix("content-length: ").and_then(|n| n.parse().ok())
-            })
-            .unwrap_or(0usize);
-        if answer.len() >= end + 4 + length {
-            return answer;
-        }
-    }
-}
-
-fn check(answer: &[u8]) {
-    let text = String::from_utf8_lossy(answer);
-    let good = text.starts_with("HTTP/1.1 201") && text.contains("\"tok_test_");
-    if !good {
-        panic!("not a token: {text}");
-    }
+#[expect(clippy::print_stderr, reason = "who waits minutes sees that it goes on")]
+fn eprintln_progress(round: u64, rounds: u64) {
+    eprintln!("round {round} of {rounds}");
 }

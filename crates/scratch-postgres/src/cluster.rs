@@ -104,6 +104,28 @@ impl Cluster {
         psql(&self.home, self.port, database, sql)
     }
 
+    /// Runs `pgbench` with a script of ours and gives what it printed; statements are kept prepared.
+    ///
+    /// # Errors
+    /// [`Trouble`] with the words of `pgbench`.
+    pub fn pgbench(
+        &self,
+        database: &str,
+        clients: usize,
+        seconds: u64,
+        script: &str,
+    ) -> Result<String, Trouble> {
+        let file = self.home.join("pgbench.sql");
+        owned_file(&file, script.as_bytes())?;
+        run(program("pgbench")?
+            .args(["-n", "-M", "prepared", "-U", "postgres", "-h"])
+            .arg(&self.home)
+            .args(["-p", &self.port.to_string(), "-c", &clients.to_string(), "-j", "2"])
+            .args(["-T", &seconds.to_string(), "-f"])
+            .arg(&file)
+            .arg(database))
+    }
+
     /// Starts the server on the same data and port, and waits until it answers.
     ///
     /// # Errors
