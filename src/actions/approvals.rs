@@ -247,7 +247,7 @@ pub(super) fn key_problem(error: &KeysError) -> Problem {
         KeysError::StillNeeded { .. } => Code::KeyStillNeeded,
         KeysError::Running(_) | KeysError::Excluded | KeysError::LostLease => Code::JobExcluded,
         KeysError::JobState(_) => Code::JobState,
-        KeysError::NoTarget => Code::NoTargetDevice,
+        KeysError::NoTarget | KeysError::Attached => Code::NoTargetDevice,
         KeysError::Refused(_) => Code::DeviceRefused,
         KeysError::HsmAway => Code::HsmUnavailable,
         KeysError::Vault(error) => return vault_problem(error),

@@ -1,18 +1,15 @@
 //! The device's part of a job: a new version, another status, a destruction. Each can be asked for again after a
 //! crash: what the device shows decides what is left to do.
 
-use super::act::{Act, MOVING};
+use super::act::Act;
 use super::approval::Tickets;
 use super::job::{Job, Kind, Step};
-use super::{Keys, KeysError, Second, TargetDevice};
+use super::{Keys, KeysError};
 use crate::record::Event;
 use audit::{Action, KeyName, Resource};
-use hsm::{
-    Approval, DestructionRecord, KeyFilter, KeyInfo, KeyLabel, KeyRef, KeySpec, KeyStatus, KeyVersion,
-};
+use hsm::{Approval, DestructionRecord, KeyInfo, KeyLabel, KeyRef, KeySpec, KeyStatus, KeyVersion};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 /// The tickets of both people; they live as long as the request that brought the second ones.
@@ -30,6 +27,8 @@ impl Keys {
         job: &mut Job,
         agreed: Option<&Agreed>,
     ) -> Result<Vec<Event>, KeysError> {
+        // Before a key is destroyed, and after one is made.
+        self.note_signing_keys().await?;
         let events = match job.kind.clone() {
             Kind::Rotate(label) => self.new_version(job, &label, agreed).await?,
             Kind::Retire(key) => self.retire(job, &key, agreed).await?,
@@ -38,6 +37,7 @@ impl Keys {
             Kind::Reencrypt(_) | Kind::Shred(_) => return Err(KeysError::Integrity),
         };
         self.forget_names().await;
+        self.note_signing_keys().await?;
         Ok(events)
     }
 
@@ -58,7 +58,7 @@ impl Keys {
     }
 
     /// The version after `from`: the one that is there already, or a new one.
-    async fn make_version(
+    pub(in crate::keys) async fn make_version(
         &self,
         label: &KeyLabel,
         from: Option<u32>,
@@ -91,7 +91,7 @@ impl Keys {
         if info.status != KeyStatus::Deactivated {
             let act = Act::Retire(key.clone());
             self.permissible(&act).await?;
-            let consent = consent(&act.text(), self.officers().await, agreed)?;
+            let consent = consent(&act.text(), self.officers_of(key).await?, agreed)?;
             self.0.hsm.set_status(key.clone(), KeyStatus::Deactivated, consent).await?;
         }
         job.step = if key.label == KeyLabel::MAC_PAN { Step::Forget } else { Step::End };
@@ -115,7 +115,7 @@ impl Keys {
         }
         let act = Act::Destroy(key.clone());
         self.permissible(&act).await?;
-        let consent = consent(&act.text(), self.officers().await, agreed)?;
+        let consent = consent(&act.text(), self.officers_of(key).await?, agreed)?;
         let record = self.0.hsm.destroy_key(key.clone(), consent).await?;
         let (outcome, evidence) = told(&record);
         job.outcome = Some(outcome);
@@ -124,63 +124,6 @@ impl Keys {
             Err(_) => Resource::None,
         };
         Ok(vec![Event::success(Action::KeyDestroy, gone)])
-    }
-
-    /// Every key gets its next version on the second device.
-    async fn new_versions_there(
-        &self,
-        job: &mut Job,
-        agreed: Option<&Agreed>,
-    ) -> Result<Vec<Event>, KeysError> {
-        self.attach().await?;
-        let second = self.0.second.lock().await;
-        let second = second.as_ref().ok_or(KeysError::NoTarget)?;
-        let there = second.hsm.keys(KeyFilter::default()).await?;
-        let mut events = Vec::new();
-        for label in MOVING {
-            let on_it: Vec<KeyInfo> = there.iter().filter(|info| info.key.label == label).cloned().collect();
-            let all = self.versions(&label).await?;
-            let newest_there = newest(&on_it).filter(|info| info.status == KeyStatus::Active);
-            let newest_of_all = newest(&all).ok_or(KeysError::UnknownKey)?;
-            let moved = newest_there.is_some_and(|info| info.key == newest_of_all.key);
-            if !moved {
-                let from = Some(newest_of_all.key.version.get());
-                let made = self.make_version(&label, from, second.officers, agreed).await?;
-                events.push(Event::success(Action::KeyRotate, resource(&made.key)));
-            }
-        }
-        job.step = Step::Epochs;
-        events.push(Event::success(Action::KeyMigrate, Resource::None));
-        Ok(events)
-    }
-
-    /// Attaches the device of `[hsm.target]`, unless it is.
-    ///
-    /// # Errors
-    /// [`KeysError::NoTarget`] when the settings name none that can be used.
-    pub async fn attach(&self) -> Result<(), KeysError> {
-        let mut second = self.0.second.lock().await;
-        if second.is_none() {
-            let TargetDevice { officers, hsm, .. } = self.open_target().await?;
-            self.0.hsm.attach(hsm.clone());
-            *second = Some(Second { officers, hsm });
-        }
-        Ok(())
-    }
-
-    /// The device of `[hsm.target]` as the settings name it now. Libraries of vendors block.
-    pub(in crate::keys) async fn open_target(&self) -> Result<TargetDevice, KeysError> {
-        let open = Arc::clone(&self.0.target);
-        let opened = tokio::task::spawn_blocking(move || open()).await;
-        opened.map_err(|_| KeysError::NoTarget)?.map_err(|why| {
-            tracing::warn!(why, "the device of [hsm.target] cannot be used");
-            KeysError::NoTarget
-        })
-    }
-
-    /// Whether the device that makes new keys asks two of its officers: the second one does so once it is attached.
-    pub(in crate::keys) async fn officers(&self) -> bool {
-        self.0.second.lock().await.as_ref().map_or(self.0.officers, |second| second.officers)
     }
 }
 

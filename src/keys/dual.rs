@@ -83,15 +83,6 @@ impl Keys {
             .await
     }
 
-    /// The target as the settings name it now, opened to see that it can be.
-    async fn attachable(&self, act: &Act) -> Result<(), KeysError> {
-        let device = self.open_target().await?;
-        if *act != Act::Migrate(device.target) {
-            return Err(KeysError::NoTarget);
-        }
-        device.hsm.health().await.map(drop).map_err(KeysError::from)
-    }
-
     /// The second person's yes: the approval is used, the job begins, and the device does its part before this
     /// answers. The same person's second yes gives the same job.
     ///
@@ -124,7 +115,7 @@ impl Keys {
         if approval.state != State::Open {
             return Err(KeysError::ApprovalState(approval.state.as_str()));
         }
-        if self.asks_officers(&approval.act).await {
+        if self.asks_officers(&approval.act).await? {
             let all =
                 |tickets: &Tickets| approval.act.device_acts().iter().all(|act| tickets.contains_key(act));
             if !all(&first) || !all(&tickets) {
@@ -140,11 +131,13 @@ impl Keys {
         begun.await.map_err(|_| KeysError::HsmAway)?
     }
 
-    async fn asks_officers(&self, act: &Act) -> bool {
+    /// Whether the device that does the act asks its officers: the one that holds the key, or makes the new one.
+    async fn asks_officers(&self, act: &Act) -> Result<bool, KeysError> {
         match act {
-            Act::Shred(_) => false,
-            Act::Migrate(target) => *target == Target::Simulator,
-            _ => self.officers().await,
+            Act::Shred(_) => Ok(false),
+            Act::Migrate(target) => Ok(*target == Target::Simulator),
+            Act::Rotate(_) => Ok(self.officers().await),
+            Act::Retire(key) | Act::Destroy(key) => self.officers_of(key).await,
         }
     }
 
@@ -294,7 +287,8 @@ impl Keys {
 
     /// Whether the act needs tickets of the device's officers.
     pub async fn wants_tickets(&self, act: &Act) -> bool {
-        !act.device_acts().is_empty() && self.asks_officers(act).await
+        // Of a key that nobody holds any more, or a device that is away, what holds usually.
+        !act.device_acts().is_empty() && self.asks_officers(act).await.unwrap_or(self.0.officers)
     }
 
     /// A new data key for a tenant and its cards sealed anew: replaces nothing that cannot be replaced again, so one

@@ -58,6 +58,11 @@ pub enum KeysError {
     /// The settings name no target, or one that cannot be used.
     #[error("[hsm.target] of the settings names no device that can be used; the log says why")]
     NoTarget,
+    /// Keys moved to another device than the settings name, and the settings were not swapped since.
+    #[error(
+        "keys moved to another device than [hsm.target] names; put that one under [hsm], restart, and ask again"
+    )]
+    Attached,
     /// The device refused.
     #[error("the device refused: {0}")]
     Refused(HsmError),
@@ -98,7 +103,7 @@ impl KeysError {
             KeysError::Running(_) => "job_running",
             KeysError::Excluded => "job_excluded",
             KeysError::JobState(_) => "job_state",
-            KeysError::NoTarget => "no_target_device",
+            KeysError::NoTarget | KeysError::Attached => "no_target_device",
             KeysError::Refused(error) => error.code(),
             KeysError::HsmAway => "hsm_unavailable",
             KeysError::Vault(error) => error.code(),

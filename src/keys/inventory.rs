@@ -2,6 +2,7 @@
 
 use super::needs::{self, since, since_us};
 use super::policy::Due;
+use super::signing::SigningKeyLine;
 use super::{Keys, KeysError};
 use hsm::{KeyFilter, KeyInfo, KeyLabel, KeyStatus};
 use serde::Serialize;
@@ -24,6 +25,8 @@ pub struct Inventory {
     pub has_more: bool,
     /// The tenants' data keys.
     pub data_keys: Vec<DataKeyLine>,
+    /// What verifies signatures of every version of the signing keys, gone ones included.
+    pub signing_keys: Vec<SigningKeyLine>,
 }
 
 /// One version of one HSM key.
@@ -118,6 +121,7 @@ impl Keys {
             data: self.hsm_keys().await?,
             has_more: false,
             data_keys: self.data_keys(tenant).await?,
+            signing_keys: self.signing_keys().await?,
         })
     }
 

@@ -240,7 +240,7 @@ impl Keys {
     async fn end(&self, mut job: Job) -> Result<u64, KeysError> {
         job.state = State::Done;
         if let Kind::Migrate(target) = job.kind {
-            job.outcome = Some(self.told_of_settings(target).await?);
+            job.outcome = Some(self.told_of_settings(&job, target).await?);
         }
         if matches!(job.kind, Kind::Shred(_) | Kind::Destroy(_)) {
             // What was overwritten is still in the write-ahead log until that is emptied.

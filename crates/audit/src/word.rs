@@ -117,6 +117,8 @@ words! {
         KeyStatus = "key_status",
         /// A key was destroyed in the HSM (10.2.1.7).
         KeyDestroy = "key_destroy",
+        /// The public half of a signing key's version was seen first, or another than the one seen first (10.2.1.7).
+        SigningKeySeen = "signing_key_seen",
         /// A key was found to be past its cryptoperiod or its uses (10.2.1.2).
         KeyOverdue = "key_overdue",
         /// Entries of the HSM's own log were taken away by somebody else before they were stored (10.2.1.3).
