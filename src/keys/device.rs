@@ -4,7 +4,7 @@
 use super::act::Act;
 use super::approval::Tickets;
 use super::job::{Job, Kind, Step};
-use super::{Keys, KeysError};
+use super::{Keys, KeysError, letters};
 use crate::record::Event;
 use audit::{Action, KeyName, Resource};
 use hsm::{Approval, DestructionRecord, KeyInfo, KeyLabel, KeyRef, KeySpec, KeyStatus, KeyVersion};
@@ -34,7 +34,7 @@ impl Keys {
             Kind::Retire(key) => self.retire(job, &key, agreed).await?,
             Kind::Destroy(key) => self.destroy(job, &key, agreed).await?,
             Kind::Migrate(_) => self.new_versions_there(job, agreed).await?,
-            Kind::Reencrypt(_) | Kind::Shred(_) => return Err(KeysError::Integrity),
+            Kind::Reencrypt(_) | Kind::Shred(_) | Kind::Ceremony(_) => return Err(KeysError::Integrity),
         };
         self.forget_names().await;
         self.note_signing_keys().await?;
@@ -150,8 +150,7 @@ pub(in crate::keys) fn resource(key: &KeyRef) -> Resource {
     }
 }
 
-/// The device's record as JSON, and its hash for the log. Bytes are spelt in the letters a to p, four bits each: no
-/// scanner takes them for a card number.
+/// The device's record as JSON, and its hash for the log.
 fn told(record: &DestructionRecord) -> (String, [u8; 32]) {
     let at = record.at.duration_since(UNIX_EPOCH).map(|at| at.as_secs()).unwrap_or(0);
     let evidence = Sha256::new()
@@ -161,12 +160,7 @@ fn told(record: &DestructionRecord) -> (String, [u8; 32]) {
         .chain_update("\n")
         .chain_update(&record.signature)
         .finalize();
-    let spelt: String = record
-        .signature
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|number| char::from(b'a' + number))
-        .collect();
+    let spelt = letters::spelt(&record.signature);
     let time = crate::keys::inventory::rfc3339(i64::try_from(at).unwrap_or(0).saturating_mul(1_000_000));
     let outcome = json!({ "key": record.key.to_string(), "destroyed_at": time, "signature": spelt });
     (outcome.to_string(), evidence.into())

@@ -2,11 +2,12 @@
 
 use super::act::{Act, Target};
 use super::approval::{self, Approval, Request, State, Tickets};
+use super::ceremony::Ceremony;
 use super::device::{Agreed, newest};
 use super::job::{Job, Kind, Step, rows};
 use super::{Keys, KeysError, steps};
 use crate::record::{Event, Origin, Receipt, now_us};
-use audit::Action;
+use audit::{Action, Resource};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -30,6 +31,15 @@ impl Person {
     pub(in crate::keys) fn reaches(&self, tenant: Option<&Tenant>) -> bool {
         tenant.is_none() || self.tenant.is_none() || self.tenant.as_ref() == tenant
     }
+}
+
+/// What the second person brings.
+#[derive(Default)]
+pub struct Proof {
+    /// The tickets of the device, where it asks its officers.
+    pub tickets: Tickets,
+    /// The transcript, judged anew from that person's own copy, where one is agreed to.
+    pub ceremony: Option<Ceremony>,
 }
 
 /// What agreeing came to.
@@ -96,7 +106,7 @@ impl Keys {
         person: &Person,
         id: &ApprovalId,
         named: Option<&str>,
-        tickets: Tickets,
+        proof: Proof,
     ) -> Result<Agreement, KeysError> {
         let mut reader = self.0.store.read().await?;
         let approval = self.seen(&mut reader, person, id).await?;
@@ -118,13 +128,18 @@ impl Keys {
         if self.asks_officers(&approval.act).await? {
             let all =
                 |tickets: &Tickets| approval.act.device_acts().iter().all(|act| tickets.contains_key(act));
-            if !all(&first) || !all(&tickets) {
+            if !all(&first) || !all(&proof.tickets) {
                 return Err(KeysError::TicketRequired);
             }
         }
         self.permissible(&approval.act).await?;
-        let job = self.prepared(&approval, person).await?;
-        let agreed = Agreed { first, second: tickets };
+        let mut job = self.prepared(&approval, person).await?;
+        if let Act::Ceremony(_) = approval.act {
+            let seen = proof.ceremony.filter(|ceremony| ceremony.act() == approval.act);
+            job.outcome = Some(seen.ok_or(KeysError::OtherAct)?.told().to_string());
+            job.step = Step::End;
+        }
+        let agreed = Agreed { first, second: proof.tickets };
         // The device must not be left half asked when the caller hangs up.
         let (keys, name) = (self.clone(), person.name.clone());
         let begun = tokio::spawn(async move { keys.begin(origin, name, approval, job, agreed).await });
@@ -134,7 +149,7 @@ impl Keys {
     /// Whether the device that does the act asks its officers: the one that holds the key, or makes the new one.
     async fn asks_officers(&self, act: &Act) -> Result<bool, KeysError> {
         match act {
-            Act::Shred(_) => Ok(false),
+            Act::Shred(_) | Act::Ceremony(_) => Ok(false),
             Act::Migrate(target) => Ok(*target == Target::Simulator),
             Act::Rotate(_) => Ok(self.officers().await),
             Act::Retire(key) | Act::Destroy(key) => self.officers_of(key).await,
@@ -175,10 +190,13 @@ impl Keys {
                 })
             })
             .await?;
-        let job = if matches!(job.kind, Kind::Shred(_)) {
-            self.hand_over(job, Vec::new(), &at_the_door).await?
-        } else {
-            self.first_part(job, &agreed, &at_the_door).await?
+        let job = match job.kind {
+            Kind::Shred(_) => self.hand_over(job, Vec::new(), &at_the_door).await?,
+            Kind::Ceremony(transcript) => {
+                let event = Event::success(Action::KeyCeremony, Resource::Transcript(transcript));
+                self.hand_over(job, vec![event], &at_the_door).await?
+            }
+            _ => self.first_part(job, &agreed, &at_the_door).await?,
         };
         self.0.wake.notify_one();
         Ok(Agreement::Begun(Box::new(job), receipt))
@@ -333,7 +351,7 @@ impl Keys {
                     if let Some(tenant) = job.kind.tenant() {
                         origin.tenant = Some(tenant.clone());
                     }
-                    let event = Event::success(Action::JobRead, audit::Resource::None);
+                    let event = Event::success(Action::JobRead, Resource::None);
                     let receipt = parts.recorder.append(work, &origin, event).await?;
                     Ok::<_, KeysError>((job, receipt))
                 })

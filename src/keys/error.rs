@@ -63,6 +63,9 @@ pub enum KeysError {
         "keys moved to another device than [hsm.target] names; put that one under [hsm], restart, and ask again"
     )]
     Attached,
+    /// The transcript of a ceremony proves nothing here.
+    #[error("{0}")]
+    Transcript(String),
     /// The device refused.
     #[error("the device refused: {0}")]
     Refused(HsmError),
@@ -104,6 +107,7 @@ impl KeysError {
             KeysError::Excluded => "job_excluded",
             KeysError::JobState(_) => "job_state",
             KeysError::NoTarget | KeysError::Attached => "no_target_device",
+            KeysError::Transcript(_) => "transcript_refused",
             KeysError::Refused(error) => error.code(),
             KeysError::HsmAway => "hsm_unavailable",
             KeysError::Vault(error) => error.code(),

@@ -305,6 +305,7 @@ pub(in crate::keys) async fn record(
     let on = match &job.kind {
         Kind::Rotate(label) => at(label.clone(), job.to_version).map_or(Resource::None, |key| resource(&key)),
         Kind::Retire(key) | Kind::Destroy(key) => resource(key),
+        Kind::Ceremony(transcript) => Resource::Transcript(*transcript),
         Kind::Reencrypt(_) | Kind::Shred(_) | Kind::Migrate(_) => Resource::None,
     };
     let event = match job.state {

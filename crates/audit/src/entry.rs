@@ -76,6 +76,8 @@ pub enum Resource {
         /// Its public half, Ed25519.
         public: [u8; 32],
     },
+    /// The signed transcript of a key ceremony, by its SHA-256.
+    Transcript([u8; 32]),
     /// A tenant's data key, by its identifier.
     DataKey([u8; 16]),
     /// A route or call.

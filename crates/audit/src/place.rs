@@ -38,6 +38,10 @@ pub(crate) fn write_resource(text: &mut String, resource: &Resource) {
             let _ = write!(text, ":v{version}:");
             text.extend(public.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
         }
+        Resource::Transcript(hash) => {
+            text.push_str("transcript:");
+            text.extend(hash.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
+        }
         Resource::DataKey(id) => {
             text.push_str("data_key:");
             text.extend(id.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
@@ -85,6 +89,7 @@ pub(crate) fn read_resource(text: &str) -> Option<Resource> {
                 public: read_identifier(public)?,
             }
         }
+        "transcript" => Resource::Transcript(read_identifier(value)?),
         "data_key" => Resource::DataKey(read_identifier(value)?),
         "route" => Resource::Route(RouteName::parse(value).ok()?),
         "log" => Resource::Log(LogName::parse(value).ok()?),

@@ -137,6 +137,8 @@ words! {
         KeyApprovalRead = "key_approval_read",
         /// Keys began to move to another device (10.2.1.2).
         KeyMigrate = "key_migrate",
+        /// Two people put the transcript of a key ceremony into the log (10.2.1.2).
+        KeyCeremony = "key_ceremony",
         /// Work on keys began (10.2.1.2).
         JobStart = "job_start",
         /// Work on keys went on.
