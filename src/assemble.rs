@@ -4,6 +4,7 @@ use crate::credential::Credentials;
 use crate::gateway::Gateway;
 use crate::idempotency::{Owner, Running};
 use crate::keys::act::Target;
+use crate::keys::ceremony::{AskIdentity, Identity};
 use crate::keys::{self, KeyPolicy, Keys, OpenTarget, PolicyError};
 use crate::metrics::Metrics;
 use crate::payments::Payments;
@@ -14,7 +15,7 @@ use crate::settings::{self, DatabaseError, HsmAccess, HsmDevice, ProcessorKind, 
 use crate::upstream::companion::{Companion, CompanionError};
 use audit::LogName;
 use hsm::pkcs11::{Pkcs11, Pkcs11Fault, Pkcs11Settings};
-use hsm::{ErrorClass, HsmError, HsmQueue, QueueSettings};
+use hsm::{ErrorClass, Hsm, HsmError, HsmQueue, QueueSettings};
 use hsm_sim::client::SimClient;
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +124,7 @@ pub async fn assemble(settings: &Settings, target: Box<OpenTarget>) -> Result<Ga
         officers,
         owner: owner.text(),
         target,
+        identity: identity(settings)?,
     });
     Ok(Gateway {
         realm: settings.server.realm,
@@ -157,6 +159,19 @@ pub fn target(settings: &Settings) -> Result<keys::TargetDevice, StartError> {
         None => (Target::Simulator, simulator(access)?),
     };
     Ok(keys::TargetDevice { target, officers: access.has_officers(), hsm })
+}
+
+/// Asks the device of `[hsm]` for the key that signs its transcripts, when somebody brings one.
+fn identity(settings: &Settings) -> Result<Box<AskIdentity>, StartError> {
+    let access = &settings.hsm;
+    let HsmDevice::Simulator { socket } = &access.device else { return Ok(Box::new(|| Ok(None))) };
+    let (socket, pin) = (socket.clone(), settings::secret(&access.pin_file)?);
+    Ok(Box::new(move || {
+        let device = SimClient::connect(&socket, pin.clone());
+        let head = device.log_head()?;
+        let realm = device.describe()?.realm;
+        Ok(Some(Identity { serial: head.serial, public: head.public, realm }))
+    }))
 }
 
 /// The policy's bound on uses is where the card room makes a new epoch by itself.

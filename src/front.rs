@@ -228,6 +228,7 @@ async fn act(
         | Matched::RetireKey(..)
         | Matched::DestroyKey(..)
         | Matched::MigrateKeys
+        | Matched::RecordCeremony
         | Matched::RotateDataKey(_)
         | Matched::ShredTenant(_)
         | Matched::Approvals
@@ -278,6 +279,7 @@ async fn act_on_keys(
             keys::destroy(gateway, context, permit, (&name, version), &body).await
         }
         Matched::MigrateKeys => keys::migrate(gateway, context, permit, &body).await,
+        Matched::RecordCeremony => keys::ceremony(gateway, context, permit, &body).await,
         Matched::RotateDataKey(tenant) => keys::rotate_data_key(gateway, context, permit, tenant).await,
         Matched::ShredTenant(tenant) => keys::shred_tenant(gateway, context, permit, tenant, &body).await,
         Matched::Approve(id) => approvals::approve(gateway, context, permit, id, &body).await,

@@ -4,16 +4,20 @@
 pub mod act;
 pub mod approval;
 mod bucket;
+pub mod ceremony;
 mod device;
 pub mod device_log;
 pub mod dual;
 mod error;
 mod inventory;
 pub mod job;
+pub mod letters;
+mod moving;
 mod needs;
 mod overdue;
 pub mod policy;
 mod runner;
+mod signing;
 mod steps;
 mod upkeep;
 mod watch;
@@ -23,10 +27,12 @@ pub use error::KeysError;
 pub use inventory::{DataKeyLine, HsmKeyLine, Inventory};
 pub use overdue::Overdue;
 pub use policy::{KeyPolicy, PolicyError};
+pub use signing::SigningKeyLine;
 
 use crate::record::{Origin, Recorder};
 use act::Target;
 use audit::{Actor, ActorRole, Source};
+use ceremony::AskIdentity;
 use hsm::HsmQueue;
 use std::sync::{Arc, RwLock};
 use store::Store;
@@ -62,6 +68,7 @@ pub(in crate::keys) struct Parts {
     /// `log/run` of this gateway.
     pub(in crate::keys) owner: String,
     pub(in crate::keys) target: Arc<OpenTarget>,
+    pub(in crate::keys) identity: Arc<AskIdentity>,
     /// The device that is attached as the second one, once it is.
     pub(in crate::keys) second: tokio::sync::Mutex<Option<Second>>,
     /// Something new is to be done.
@@ -96,12 +103,14 @@ pub struct Given {
     pub owner: String,
     /// Opens the device of `[hsm.target]`.
     pub target: Box<OpenTarget>,
+    /// Asks the device of `[hsm]` for the key that signs its transcripts.
+    pub identity: Box<AskIdentity>,
 }
 
 impl Keys {
     /// Puts the parts together; nothing runs yet.
     pub fn new(given: Given) -> Keys {
-        let Given { store, vault, hsm, recorder, policy, officers, owner, target } = given;
+        let Given { store, vault, hsm, recorder, policy, officers, owner, target, identity } = given;
         Keys(Arc::new(Parts {
             store,
             vault,
@@ -111,6 +120,7 @@ impl Keys {
             officers,
             owner,
             target: Arc::from(target),
+            identity: Arc::from(identity),
             second: tokio::sync::Mutex::new(None),
             wake: Notify::new(),
             overdue: RwLock::default(),

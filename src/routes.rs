@@ -63,6 +63,8 @@ pub enum Matched<'a> {
     DestroyKey(Cow<'a, str>, &'a str),
     /// `POST /v1/keys/migrations`
     MigrateKeys,
+    /// `POST /v1/keys/ceremonies`
+    RecordCeremony,
     /// `POST /v1/tenants/{tenant}/rotate-data-key`
     RotateDataKey(&'a str),
     /// `POST /v1/tenants/{tenant}/shred`
@@ -118,6 +120,7 @@ impl Matched<'_> {
             Matched::RetireKey(..) => "keys_retire",
             Matched::DestroyKey(..) => "keys_destroy",
             Matched::MigrateKeys => "keys_migrate",
+            Matched::RecordCeremony => "keys_ceremony",
             Matched::RotateDataKey(_) => "tenants_rotate_data_key",
             Matched::ShredTenant(_) => "tenants_shred",
             Matched::Approvals => "approvals_list",

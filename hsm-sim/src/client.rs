@@ -13,6 +13,7 @@ use std::time::Duration;
 use hsm::{ErrorClass, Hsm, HsmError};
 use secrecy::SecretString;
 
+pub use crate::ceremony::{FactsError, SplitFacts, Transcript, TranscriptError};
 use crate::device::Command;
 pub use crate::device::{AccountInfo, AccountName, Act, PinState, Role};
 pub use crate::log::{Broken, SignedHead, Start, verify, verify_destruction, verify_head};

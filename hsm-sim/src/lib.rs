@@ -10,6 +10,7 @@ pub mod client;
 pub mod daemon;
 pub mod device;
 pub mod fault;
+pub mod firmware;
 pub mod log;
 mod protocol;
 pub mod state;

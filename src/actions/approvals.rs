@@ -7,10 +7,11 @@ use super::{Acted, Context, Refusal, Stopped, store_problem, vault_problem};
 use crate::actions::jobs;
 use crate::answer::{Answer, Code, Problem, REPLAYED};
 use crate::gateway::Gateway;
-use crate::keys::KeysError;
 use crate::keys::act::Act;
 use crate::keys::approval::{Approval, State, Tickets};
-use crate::keys::dual::Agreement;
+use crate::keys::ceremony::Ceremony;
+use crate::keys::dual::{Agreement, Proof};
+use crate::keys::{KeysError, letters};
 use crate::payments::fields::Fields;
 use crate::permit::{ListKeys, ManageKeys, Permit};
 use crate::record::Event;
@@ -25,6 +26,8 @@ use zeroize::Zeroizing;
 
 const REASON_LENGTH: usize = 200;
 const TICKET_LENGTH: usize = 4096;
+/// Sixteen custodians and as many officers are far below it.
+const TRANSCRIPT_LENGTH: usize = 8192;
 const USUAL: u32 = 20;
 
 /// An approval as the contract shows it.
@@ -87,8 +90,10 @@ impl Wish {
     /// Reads the first person's body.
     pub(super) fn read(body: &Value, act: &Act) -> Result<Wish, Problem> {
         let mut known = vec!["reason", "device_ticket", "device_tickets"];
-        if matches!(act, Act::Migrate(_)) {
-            known.push("to");
+        match act {
+            Act::Migrate(_) => known.push("to"),
+            Act::Ceremony(_) => known.push("transcript"),
+            _ => {}
         }
         let fields = Fields::of(body, &known).map_err(field_problem)?;
         let reason = fields.optional_text("reason").map_err(field_problem)?.unwrap_or_default();
@@ -140,6 +145,20 @@ fn ticket(text: &str, place: &'static str) -> Result<Zeroizing<Vec<u8>>, Problem
     URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map(Zeroizing::new).map_err(|_| wrong())
 }
 
+/// A transcript, its bytes spelt in the letters a to p so that no scanner stumbles over its digits, judged.
+pub(super) async fn transcript(gateway: &Gateway, text: &str) -> Result<Ceremony, Problem> {
+    let wrong = || {
+        let detail = "Send the bytes of the transcript in the letters a to p, four bits each";
+        Problem::new(Code::InvalidField, detail).at("transcript")
+    };
+    let bytes = letters::read(text).filter(|bytes| bytes.len() <= TRANSCRIPT_LENGTH).ok_or_else(wrong)?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong())?;
+    gateway.keys.ceremony(&text).await.map_err(|error| match &error {
+        KeysError::Transcript(why) => Problem::new(Code::InvalidField, why.clone()).at("transcript"),
+        other => key_problem(other),
+    })
+}
+
 /// The second person's yes: the answer is the job that carries the act out.
 pub async fn approve(
     gateway: &Gateway,
@@ -151,7 +170,7 @@ pub async fn approve(
     let person = person(&permit);
     let refuse = |problem| Refusal::new(Action::KeyApprove, problem);
     let id = ApprovalId::parse(id).map_err(|_| refuse(key_problem(&KeysError::UnknownApproval)))?;
-    let fields = Fields::of(body, &["act", "device_ticket", "device_tickets"]);
+    let fields = Fields::of(body, &["act", "device_ticket", "device_tickets", "transcript"]);
     let fields = fields.map_err(|error| refuse(field_problem(error)))?;
     let named = fields.optional_text("act").map_err(|error| refuse(field_problem(error)))?;
     let approval = gateway.keys.approval(&person, &id).await;
@@ -159,7 +178,16 @@ pub async fn approve(
     let resource = crate::keys::approval::resource(&approval.act);
     let refuse = |problem| Refusal::new(Action::KeyApprove, problem).on(resource.clone());
     let tickets = tickets(body, &fields, &approval.act).map_err(refuse)?;
-    match gateway.keys.approve(context.origin.clone(), &person, &id, named, tickets).await {
+    let ceremony = match fields.optional_text("transcript").map_err(|error| refuse(field_problem(error)))? {
+        Some(text) => Some(transcript(gateway, text).await.map_err(refuse)?),
+        None if matches!(approval.act, Act::Ceremony(_)) => {
+            let detail = "Send your own copy of the transcript: what you agree to is what it says";
+            return Err(refuse(Problem::new(Code::MissingField, detail).at("transcript")));
+        }
+        None => None,
+    };
+    let proof = Proof { tickets, ceremony };
+    match gateway.keys.approve(context.origin.clone(), &person, &id, named, proof).await {
         Ok(Agreement::Begun(job, receipt)) => {
             Ok(Answer::done(&receipt, StatusCode::OK, &jobs::Body::of(&job)))
         }
@@ -249,7 +277,8 @@ pub(super) fn key_problem(error: &KeysError) -> Problem {
         KeysError::StillNeeded { .. } => Code::KeyStillNeeded,
         KeysError::Running(_) | KeysError::Excluded | KeysError::LostLease => Code::JobExcluded,
         KeysError::JobState(_) => Code::JobState,
-        KeysError::NoTarget => Code::NoTargetDevice,
+        KeysError::NoTarget | KeysError::Attached => Code::NoTargetDevice,
+        KeysError::Transcript(_) => Code::InvalidField,
         KeysError::Refused(_) => Code::DeviceRefused,
         KeysError::HsmAway => Code::HsmUnavailable,
         KeysError::Vault(error) => return vault_problem(error),

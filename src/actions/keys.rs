@@ -92,6 +92,21 @@ pub async fn migrate(
     ask(gateway, context, &permit, Act::Migrate(target), body).await
 }
 
+/// Asks for the transcript of a key ceremony to be put into the log.
+pub async fn ceremony(
+    gateway: &Gateway,
+    context: &Context,
+    permit: Permit<ManageKeys>,
+    body: &Value,
+) -> Acted {
+    let refuse = |problem| Refusal::new(Action::KeyApprovalOpen, problem);
+    let fields = Fields::of(body, &["transcript", "reason"])
+        .map_err(|error| refuse(super::charge::field_problem(error)))?;
+    let text = fields.text("transcript").map_err(|error| refuse(super::charge::field_problem(error)))?;
+    let ceremony = approvals::transcript(gateway, text).await.map_err(refuse)?;
+    ask(gateway, context, &permit, ceremony.act(), body).await
+}
+
 /// Asks for every card and data key of a tenant to be destroyed.
 pub async fn shred_tenant(
     gateway: &Gateway,

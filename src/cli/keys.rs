@@ -1,6 +1,7 @@
 //! `pangate keys`: what an auditor or administrator does with keys, over HTTPS at a running gateway. Acts that need two
 //! people are asked for by one and approved by another.
 
+mod ceremony;
 mod reach;
 mod show;
 mod ticket;
@@ -10,7 +11,7 @@ use super::{Format, fail, say};
 use clap::{Args, Subcommand, ValueEnum};
 use reach::{Reach, Wanted};
 use serde_json::{Map, Value, json};
-use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use ticket::Officer;
 
@@ -27,15 +28,6 @@ officer of the device: --officer NAME --officer-pin-file FILE gets that officer'
   pangate keys approve apr_…   --as admin   --officer otto --officer-pin-file otto.pin
 
 Exit status: 0 done; 1 something is overdue, was refused, or failed; 2 misuse, or the gateway cannot be reached.";
-
-const CEREMONY: &str = "\
-A key ceremony makes the device's root secret and splits it among custodians, so that no one holds it alone (PCI DSS
-3.6.1.2, 3.7.6). It is done at the device, not through the gateway, with the device's own program:
-
-  pangate keys ceremony -- --help
-
-runs `hsm-sim ceremony --help`; every word after -- goes to that program as it stands. A certified HSM has its vendor's
-own ceremony instead.";
 
 /// Arguments of `pangate keys`.
 #[derive(Debug, Args)]
@@ -112,6 +104,9 @@ enum Command {
         /// Do not wait for the end of the work.
         #[arg(long)]
         no_wait: bool,
+        /// Of a key ceremony: your own copy of its transcript.
+        #[arg(long, value_name = "FILE")]
+        transcript: Option<PathBuf>,
         #[command(flatten)]
         officer: Officer,
     },
@@ -138,13 +133,9 @@ enum Command {
         /// The job: job_…
         id: String,
     },
-    /// Explain the key ceremony, or run the device's own: pangate keys ceremony -- WORDS…
-    #[command(long_about = CEREMONY)]
-    Ceremony {
-        /// Words for `hsm-sim ceremony`.
-        #[arg(last = true)]
-        words: Vec<String>,
-    },
+    /// Explain the key ceremony, run the device's own (-- WORDS…), or put its transcript into the log.
+    #[command(long_about = ceremony::EXPLAINED)]
+    Ceremony(ceremony::Arguments),
 }
 
 /// What the first person says.
@@ -182,8 +173,10 @@ enum Ended {
 
 /// Runs the command.
 pub async fn run(arguments: Arguments, format: Format) -> ExitCode {
-    if let Command::Ceremony { words } = &arguments.command {
-        return ceremony(words, format);
+    if let Command::Ceremony(words) = &arguments.command
+        && words.is_local()
+    {
+        return ceremony::at_the_device(words, format);
     }
     match perform(arguments, format).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -245,9 +238,10 @@ async fn perform(arguments: Arguments, format: Format) -> Result<(), Ended> {
             watch::job(&reach, &job, !no_wait, format).await?;
         }
         Command::Approvals => show::approvals(&reach.get("/v1/approvals").await?, format),
-        Command::Approve { id, no_wait, officer } => {
+        Command::Approve { id, no_wait, transcript, officer } => {
             let approval = reach.get(&format!("/v1/approvals/{id}")).await?;
-            let body = agreement(&approval, &officer).await?;
+            let copy = transcript.map(|file| ceremony::copy(&file, format)).transpose()?;
+            let body = agreement(&approval, copy, &officer).await?;
             if format == Format::Text {
                 say(&format!("agreeing to: {}", reach::text(&approval, "act")));
             }
@@ -269,7 +263,7 @@ async fn perform(arguments: Arguments, format: Format) -> Result<(), Ended> {
         Command::Resume { id } => {
             show::job(&reach.post(&format!("/v1/jobs/{id}/resume"), &json!({})).await?, format)
         }
-        Command::Ceremony { .. } => {}
+        Command::Ceremony(words) => ceremony::record(&reach, &words, format).await?,
     }
     Ok(())
 }
@@ -303,8 +297,11 @@ async fn ask(
 }
 
 /// The second person's body: what is agreed to, word by word, and that person's tickets for it.
-async fn agreement(approval: &Value, officer: &Officer) -> Result<Value, Ended> {
+async fn agreement(approval: &Value, copy: Option<String>, officer: &Officer) -> Result<Value, Ended> {
     let mut body = Map::from_iter([("act".to_owned(), Value::from(reach::text(approval, "act")))]);
+    if let Some(copy) = copy {
+        body.insert("transcript".to_owned(), Value::from(copy));
+    }
     let acts: Vec<String> = approval
         .get("device_acts")
         .and_then(Value::as_array)
@@ -327,19 +324,4 @@ async fn status(reach: &Reach, format: Format) -> Result<(), Ended> {
         return Ok(());
     }
     Err(Ended::Refused(format!("{overdue} key(s) overdue; rotate them: pangate keys rotate NAME")))
-}
-
-/// Becomes the device's own program.
-fn ceremony(words: &[String], format: Format) -> ExitCode {
-    if words.is_empty() {
-        say(CEREMONY);
-        return ExitCode::SUCCESS;
-    }
-    match super::setup::sibling("hsm-sim") {
-        Ok(program) => {
-            let error = std::process::Command::new(program).arg("ceremony").args(words).exec();
-            fail(format, &format!("hsm-sim does not start: {error}"), 2)
-        }
-        Err(error) => fail(format, &error.to_string(), 2),
-    }
 }

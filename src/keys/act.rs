@@ -1,6 +1,7 @@
 //! The acts on keys that two people must agree to, each as one canonical text: what they read, what is hashed, and,
 //! where the device has officers, what its tickets are bound to.
 
+use super::letters;
 use hsm::{KeyLabel, KeyRef, KeyVersion};
 use sha2::{Digest, Sha256};
 use tokens::Tenant;
@@ -18,6 +19,8 @@ pub enum Act {
     Shred(Tenant),
     /// Every key moves to the device of `[hsm.target]`; the text names its provider.
     Migrate(Target),
+    /// The transcript of a key ceremony, by its SHA-256, is put into the log.
+    Ceremony([u8; 32]),
 }
 
 /// A device that keys can move to.
@@ -57,6 +60,7 @@ impl Act {
             Act::Destroy(key) => format!("destroy {key}"),
             Act::Shred(tenant) => format!("shred {tenant}"),
             Act::Migrate(target) => format!("migrate {}", target.as_str()),
+            Act::Ceremony(transcript) => format!("ceremony {}", letters::spelt(transcript)),
         }
     }
 
@@ -69,6 +73,7 @@ impl Act {
             "destroy" => Act::Destroy(key(rest)?),
             "shred" => Act::Shred(Tenant::parse(rest).ok()?),
             "migrate" => Act::Migrate(Target::from_name(rest)?),
+            "ceremony" => Act::Ceremony(letters::read(rest)?.try_into().ok()?),
             _ => return None,
         };
         (act.text() == text).then_some(act)
@@ -87,6 +92,7 @@ impl Act {
             Act::Destroy(_) => "destroy",
             Act::Shred(_) => "shred",
             Act::Migrate(_) => "migrate",
+            Act::Ceremony(_) => "ceremony",
         }
     }
 
@@ -97,6 +103,7 @@ impl Act {
             Act::Retire(key) | Act::Destroy(key) => key.to_string(),
             Act::Shred(tenant) => tenant.to_string(),
             Act::Migrate(target) => target.as_str().to_owned(),
+            Act::Ceremony(transcript) => letters::spelt(transcript),
         }
     }
 
@@ -112,7 +119,7 @@ impl Act {
     pub fn device_acts(&self) -> Vec<String> {
         match self {
             Act::Rotate(_) | Act::Retire(_) | Act::Destroy(_) => vec![self.text()],
-            Act::Shred(_) => Vec::new(),
+            Act::Shred(_) | Act::Ceremony(_) => Vec::new(),
             Act::Migrate(_) => MOVING.map(|label| Act::Rotate(label).text()).to_vec(),
         }
     }
@@ -138,13 +145,20 @@ mod tests {
             Act::Destroy(key),
             Act::Shred(Tenant::parse("north").unwrap()),
             Act::Migrate(Target::Pkcs11),
+            Act::Ceremony([0xa5; 32]),
         ] {
             assert_eq!(Act::parse(&act.text()), Some(act.clone()));
             assert_eq!(Act::parse(&format!("{} ", act.text())), None);
         }
-        for wrong in
-            ["", "rotate", "status kek/card#1 active", "destroy kek/card#01", "destroy kek/card", "migrate x"]
-        {
+        for wrong in [
+            "",
+            "rotate",
+            "status kek/card#1 active",
+            "destroy kek/card#01",
+            "destroy kek/card",
+            "migrate x",
+            "ceremony ab",
+        ] {
             assert_eq!(Act::parse(wrong), None, "{wrong}");
         }
     }

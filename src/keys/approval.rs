@@ -324,6 +324,7 @@ pub fn resource(act: &Act) -> Resource {
     match act {
         Act::Rotate(label) => named(label, 0),
         Act::Retire(key) | Act::Destroy(key) => named(&key.label, key.version.get()),
+        Act::Ceremony(transcript) => Resource::Transcript(*transcript),
         Act::Shred(_) | Act::Migrate(_) => Resource::None,
     }
 }

@@ -1,18 +1,15 @@
 //! The device's part of a job: a new version, another status, a destruction. Each can be asked for again after a
 //! crash: what the device shows decides what is left to do.
 
-use super::act::{Act, MOVING};
+use super::act::Act;
 use super::approval::Tickets;
 use super::job::{Job, Kind, Step};
-use super::{Keys, KeysError, Second, TargetDevice};
+use super::{Keys, KeysError, letters};
 use crate::record::Event;
 use audit::{Action, KeyName, Resource};
-use hsm::{
-    Approval, DestructionRecord, KeyFilter, KeyInfo, KeyLabel, KeyRef, KeySpec, KeyStatus, KeyVersion,
-};
+use hsm::{Approval, DestructionRecord, KeyInfo, KeyLabel, KeyRef, KeySpec, KeyStatus, KeyVersion};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 /// The tickets of both people; they live as long as the request that brought the second ones.
@@ -41,14 +38,17 @@ impl Keys {
         job: &mut Job,
         word: Word<'_>,
     ) -> Result<Vec<Event>, KeysError> {
+        // Before a key is destroyed, and after one is made.
+        self.note_signing_keys().await?;
         let events = match job.kind.clone() {
             Kind::Rotate(label) => self.new_version(job, &label, word).await?,
             Kind::Retire(key) => self.retire(job, &key, word).await?,
             Kind::Destroy(key) => self.destroy(job, &key, word).await?,
             Kind::Migrate(_) => self.new_versions_there(job, word).await?,
-            Kind::Reencrypt(_) | Kind::Shred(_) => return Err(KeysError::Integrity),
+            Kind::Reencrypt(_) | Kind::Shred(_) | Kind::Ceremony(_) => return Err(KeysError::Integrity),
         };
         self.forget_names().await;
+        self.note_signing_keys().await?;
         Ok(events)
     }
 
@@ -69,7 +69,7 @@ impl Keys {
     }
 
     /// The version after `from`: the one that is there already, or a new one.
-    async fn make_version(
+    pub(in crate::keys) async fn make_version(
         &self,
         label: &KeyLabel,
         from: Option<u32>,
@@ -97,7 +97,7 @@ impl Keys {
         if info.status != KeyStatus::Deactivated {
             let act = Act::Retire(key.clone());
             self.permissible(&act).await?;
-            let consent = consent(&act.text(), self.officers().await, word)?;
+            let consent = consent(&act.text(), self.officers_of(key).await?, word)?;
             self.0.hsm.set_status(key.clone(), KeyStatus::Deactivated, consent).await?;
         }
         job.step = if key.label == KeyLabel::MAC_PAN { Step::Forget } else { Step::End };
@@ -116,7 +116,7 @@ impl Keys {
         }
         let act = Act::Destroy(key.clone());
         self.permissible(&act).await?;
-        let consent = consent(&act.text(), self.officers().await, word)?;
+        let consent = consent(&act.text(), self.officers_of(key).await?, word)?;
         let record = self.0.hsm.destroy_key(key.clone(), consent).await?;
         let (outcome, evidence) = told(&record);
         job.outcome = Some(outcome);
@@ -125,59 +125,6 @@ impl Keys {
             Err(_) => Resource::None,
         };
         Ok(vec![Event::success(Action::KeyDestroy, gone)])
-    }
-
-    /// Every key gets its next version on the second device.
-    async fn new_versions_there(&self, job: &mut Job, word: Word<'_>) -> Result<Vec<Event>, KeysError> {
-        self.attach().await?;
-        let second = self.0.second.lock().await;
-        let second = second.as_ref().ok_or(KeysError::NoTarget)?;
-        let there = second.hsm.keys(KeyFilter::default()).await?;
-        let mut events = Vec::new();
-        for label in MOVING {
-            let on_it: Vec<KeyInfo> = there.iter().filter(|info| info.key.label == label).cloned().collect();
-            let all = self.versions(&label).await?;
-            let newest_there = newest(&on_it).filter(|info| info.status == KeyStatus::Active);
-            let newest_of_all = newest(&all).ok_or(KeysError::UnknownKey)?;
-            let moved = newest_there.is_some_and(|info| info.key == newest_of_all.key);
-            if !moved {
-                let from = Some(newest_of_all.key.version.get());
-                let made = self.make_version(&label, from, second.officers, word).await?;
-                events.push(Event::success(Action::KeyRotate, resource(&made.key)));
-            }
-        }
-        job.step = Step::Epochs;
-        events.push(Event::success(Action::KeyMigrate, Resource::None));
-        Ok(events)
-    }
-
-    /// Attaches the device of `[hsm.target]`, unless it is.
-    ///
-    /// # Errors
-    /// [`KeysError::NoTarget`] when the settings name none that can be used.
-    pub async fn attach(&self) -> Result<(), KeysError> {
-        let mut second = self.0.second.lock().await;
-        if second.is_none() {
-            let TargetDevice { officers, hsm, .. } = self.open_target().await?;
-            self.0.hsm.attach(hsm.clone());
-            *second = Some(Second { officers, hsm });
-        }
-        Ok(())
-    }
-
-    /// The device of `[hsm.target]` as the settings name it now. Libraries of vendors block.
-    pub(in crate::keys) async fn open_target(&self) -> Result<TargetDevice, KeysError> {
-        let open = Arc::clone(&self.0.target);
-        let opened = tokio::task::spawn_blocking(move || open()).await;
-        opened.map_err(|_| KeysError::NoTarget)?.map_err(|why| {
-            tracing::warn!(why, "the device of [hsm.target] cannot be used");
-            KeysError::NoTarget
-        })
-    }
-
-    /// Whether the device that makes new keys asks two of its officers: the second one does so once it is attached.
-    pub(in crate::keys) async fn officers(&self) -> bool {
-        self.0.second.lock().await.as_ref().map_or(self.0.officers, |second| second.officers)
     }
 }
 
@@ -206,8 +153,7 @@ pub(in crate::keys) fn resource(key: &KeyRef) -> Resource {
     }
 }
 
-/// The device's record as JSON, and its hash for the log. Bytes are spelt in the letters a to p, four bits each: no
-/// scanner takes them for a card number.
+/// The device's record as JSON, and its hash for the log.
 fn told(record: &DestructionRecord) -> (String, [u8; 32]) {
     let at = record.at.duration_since(UNIX_EPOCH).map(|at| at.as_secs()).unwrap_or(0);
     let evidence = Sha256::new()
@@ -217,12 +163,7 @@ fn told(record: &DestructionRecord) -> (String, [u8; 32]) {
         .chain_update("\n")
         .chain_update(&record.signature)
         .finalize();
-    let spelt: String = record
-        .signature
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .map(|number| char::from(b'a' + number))
-        .collect();
+    let spelt = letters::spelt(&record.signature);
     let time = crate::keys::inventory::rfc3339(i64::try_from(at).unwrap_or(0).saturating_mul(1_000_000));
     let outcome = json!({ "key": record.key.to_string(), "destroyed_at": time, "signature": spelt });
     (outcome.to_string(), evidence.into())

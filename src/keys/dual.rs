@@ -2,11 +2,12 @@
 
 use super::act::{Act, Target};
 use super::approval::{self, Approval, Request, State, Tickets};
+use super::ceremony::Ceremony;
 use super::device::{Agreed, Word, newest};
 use super::job::{Job, Kind, Step, rows};
 use super::{Keys, KeysError, steps};
 use crate::record::{Event, Origin, Receipt, now_us};
-use audit::Action;
+use audit::{Action, Resource};
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
@@ -30,6 +31,15 @@ impl Person {
     pub(in crate::keys) fn reaches(&self, tenant: Option<&Tenant>) -> bool {
         tenant.is_none() || self.tenant.is_none() || self.tenant.as_ref() == tenant
     }
+}
+
+/// What the second person brings.
+#[derive(Default)]
+pub struct Proof {
+    /// The tickets of the device, where it asks its officers.
+    pub tickets: Tickets,
+    /// The transcript, judged anew from that person's own copy, where one is agreed to.
+    pub ceremony: Option<Ceremony>,
 }
 
 /// What agreeing came to.
@@ -83,15 +93,6 @@ impl Keys {
             .await
     }
 
-    /// The target as the settings name it now, opened to see that it can be.
-    async fn attachable(&self, act: &Act) -> Result<(), KeysError> {
-        let device = self.open_target().await?;
-        if *act != Act::Migrate(device.target) {
-            return Err(KeysError::NoTarget);
-        }
-        device.hsm.health().await.map(drop).map_err(KeysError::from)
-    }
-
     /// The second person's yes: the approval is used, the job begins, and the device does its part before this
     /// answers. The same person's second yes gives the same job.
     ///
@@ -105,7 +106,7 @@ impl Keys {
         person: &Person,
         id: &ApprovalId,
         named: Option<&str>,
-        tickets: Tickets,
+        proof: Proof,
     ) -> Result<Agreement, KeysError> {
         let mut reader = self.0.store.read().await?;
         let approval = self.seen(&mut reader, person, id).await?;
@@ -124,27 +125,34 @@ impl Keys {
         if approval.state != State::Open {
             return Err(KeysError::ApprovalState(approval.state.as_str()));
         }
-        if self.asks_officers(&approval.act).await {
+        if self.asks_officers(&approval.act).await? {
             let all =
                 |tickets: &Tickets| approval.act.device_acts().iter().all(|act| tickets.contains_key(act));
-            if !all(&first) || !all(&tickets) {
+            if !all(&first) || !all(&proof.tickets) {
                 return Err(KeysError::TicketRequired);
             }
         }
         self.permissible(&approval.act).await?;
-        let job = self.prepared(&approval, person).await?;
-        let agreed = Agreed { first, second: tickets };
+        let mut job = self.prepared(&approval, person).await?;
+        if let Act::Ceremony(_) = approval.act {
+            let seen = proof.ceremony.filter(|ceremony| ceremony.act() == approval.act);
+            job.outcome = Some(seen.ok_or(KeysError::OtherAct)?.told().to_string());
+            job.step = Step::End;
+        }
+        let agreed = Agreed { first, second: proof.tickets };
         // The device must not be left half asked when the caller hangs up.
         let (keys, name) = (self.clone(), person.name.clone());
         let begun = tokio::spawn(async move { keys.begin(origin, name, approval, job, agreed).await });
         begun.await.map_err(|_| KeysError::HsmAway)?
     }
 
-    async fn asks_officers(&self, act: &Act) -> bool {
+    /// Whether the device that does the act asks its officers: the one that holds the key, or makes the new one.
+    async fn asks_officers(&self, act: &Act) -> Result<bool, KeysError> {
         match act {
-            Act::Shred(_) => false,
-            Act::Migrate(target) => *target == Target::Simulator,
-            _ => self.officers().await,
+            Act::Shred(_) | Act::Ceremony(_) => Ok(false),
+            Act::Migrate(target) => Ok(*target == Target::Simulator),
+            Act::Rotate(_) => Ok(self.officers().await),
+            Act::Retire(key) | Act::Destroy(key) => self.officers_of(key).await,
         }
     }
 
@@ -182,10 +190,13 @@ impl Keys {
                 })
             })
             .await?;
-        let job = if matches!(job.kind, Kind::Shred(_)) {
-            self.hand_over(job, Vec::new(), &at_the_door).await?
-        } else {
-            self.first_part(job, &agreed, &at_the_door).await?
+        let job = match job.kind {
+            Kind::Shred(_) => self.hand_over(job, Vec::new(), &at_the_door).await?,
+            Kind::Ceremony(transcript) => {
+                let event = Event::success(Action::KeyCeremony, Resource::Transcript(transcript));
+                self.hand_over(job, vec![event], &at_the_door).await?
+            }
+            _ => self.first_part(job, &agreed, &at_the_door).await?,
         };
         self.0.wake.notify_one();
         Ok(Agreement::Begun(Box::new(job), receipt))
@@ -296,7 +307,8 @@ impl Keys {
 
     /// Whether the act needs tickets of the device's officers.
     pub async fn wants_tickets(&self, act: &Act) -> bool {
-        !act.device_acts().is_empty() && self.asks_officers(act).await
+        // Of a key that nobody holds any more, or a device that is away, what holds usually.
+        !act.device_acts().is_empty() && self.asks_officers(act).await.unwrap_or(self.0.officers)
     }
 
     /// A new data key for a tenant and its cards sealed anew: replaces nothing that cannot be replaced again, so one
@@ -341,7 +353,7 @@ impl Keys {
                     if let Some(tenant) = job.kind.tenant() {
                         origin.tenant = Some(tenant.clone());
                     }
-                    let event = Event::success(Action::JobRead, audit::Resource::None);
+                    let event = Event::success(Action::JobRead, Resource::None);
                     let receipt = parts.recorder.append(work, &origin, event).await?;
                     Ok::<_, KeysError>((job, receipt))
                 })

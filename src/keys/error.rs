@@ -64,6 +64,14 @@ pub enum KeysError {
     /// The settings name no target, or one that cannot be used.
     #[error("[hsm.target] of the settings names no device that can be used; the log says why")]
     NoTarget,
+    /// Keys moved to another device than the settings name, and the settings were not swapped since.
+    #[error(
+        "keys moved to another device than [hsm.target] names; put that one under [hsm], restart, and ask again"
+    )]
+    Attached,
+    /// The transcript of a ceremony proves nothing here.
+    #[error("{0}")]
+    Transcript(String),
     /// The device refused.
     #[error("the device refused: {0}")]
     Refused(HsmError),
@@ -104,7 +112,8 @@ impl KeysError {
             KeysError::Running(_) => "job_running",
             KeysError::Excluded => "job_excluded",
             KeysError::JobState(_) => "job_state",
-            KeysError::NoTarget => "no_target_device",
+            KeysError::NoTarget | KeysError::Attached => "no_target_device",
+            KeysError::Transcript(_) => "transcript_refused",
             KeysError::Refused(error) => error.code(),
             KeysError::HsmAway => "hsm_unavailable",
             KeysError::Vault(error) => error.code(),

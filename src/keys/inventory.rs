@@ -2,7 +2,8 @@
 
 use super::needs::{self, since, since_us};
 use super::policy::Due;
-use super::{Keys, KeysError};
+use super::signing::SigningKeyLine;
+use super::{Keys, KeysError, letters};
 use hsm::{KeyFilter, KeyInfo, KeyLabel, KeyStatus};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ pub struct Inventory {
     pub has_more: bool,
     /// The tenants' data keys.
     pub data_keys: Vec<DataKeyLine>,
+    /// What verifies signatures of every version of the signing keys, gone ones included.
+    pub signing_keys: Vec<SigningKeyLine>,
 }
 
 /// One version of one HSM key.
@@ -118,6 +121,7 @@ impl Keys {
             data: self.hsm_keys().await?,
             has_more: false,
             data_keys: self.data_keys(tenant).await?,
+            signing_keys: self.signing_keys().await?,
         })
     }
 
@@ -202,10 +206,9 @@ impl Keys {
         let created = row.integer("created_at")?;
         let (age, uses, status) = (since_us(created), count("uses_reserved")?, row.text("status")?);
         let due = (status == "active").then(|| self.0.policy.data_key().judge(age, Some(uses)));
-        let spelt = row.bytes("data_key_id")?.into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
         Ok(DataKeyLine {
             tenant: row.text("tenant")?,
-            id: spelt.map(|number| char::from(b'a' + number)).collect(),
+            id: letters::spelt(&row.bytes("data_key_id")?),
             epoch: small("epoch")?,
             status,
             kek_version: small("kek_version")?,

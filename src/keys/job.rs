@@ -2,8 +2,8 @@
 
 pub mod rows;
 
-use super::KeysError;
 use super::act::{self, Act, Target};
+use super::{KeysError, letters};
 use hsm::{KeyLabel, KeyRef};
 use tokens::{ApprovalId, JobId, Principal, Tenant};
 
@@ -22,6 +22,8 @@ pub enum Kind {
     Shred(Tenant),
     /// Every key moves to another device.
     Migrate(Target),
+    /// The transcript of a ceremony was put into the log.
+    Ceremony([u8; 32]),
 }
 
 impl Kind {
@@ -33,6 +35,7 @@ impl Kind {
             Act::Destroy(key) => Kind::Destroy(key.clone()),
             Act::Shred(tenant) => Kind::Shred(tenant.clone()),
             Act::Migrate(target) => Kind::Migrate(*target),
+            Act::Ceremony(transcript) => Kind::Ceremony(*transcript),
         }
     }
 
@@ -45,6 +48,7 @@ impl Kind {
             Kind::Destroy(_) => "destroy",
             Kind::Shred(_) => "shred",
             Kind::Migrate(_) => "migrate",
+            Kind::Ceremony(_) => "ceremony",
         }
     }
 
@@ -55,6 +59,7 @@ impl Kind {
             Kind::Reencrypt(tenant) | Kind::Shred(tenant) => tenant.to_string(),
             Kind::Retire(key) | Kind::Destroy(key) => key.to_string(),
             Kind::Migrate(target) => target.as_str().to_owned(),
+            Kind::Ceremony(transcript) => letters::spelt(transcript),
         }
     }
 
@@ -74,6 +79,7 @@ impl Kind {
             "destroy" => Kind::Destroy(act::key(subject)?),
             "shred" => Kind::Shred(Tenant::parse(subject).ok()?),
             "migrate" => Kind::Migrate(Target::from_name(subject)?),
+            "ceremony" => Kind::Ceremony(letters::read(subject)?.try_into().ok()?),
             _ => return None,
         })
     }

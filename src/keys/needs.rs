@@ -1,7 +1,7 @@
 //! What still needs a version of a key: the rows that name it, and who may take the next step of its life.
 
 use super::act::Act;
-use super::{Keys, KeysError};
+use super::{Keys, KeysError, letters};
 use crate::record::now_us;
 use hsm::{KeyFilter, KeyInfo, KeyKind, KeyLabel, KeyRef, KeyStatus};
 use std::collections::BTreeMap;
@@ -75,6 +75,16 @@ impl Keys {
                 row.map(drop).ok_or(KeysError::UnknownTenant)
             }
             Act::Migrate(_) => Ok(()),
+            Act::Ceremony(transcript) => {
+                let mut reader = self.0.store.read().await?;
+                let row = reader
+                    .fetch_optional(
+                        "SELECT 1 AS n FROM job WHERE kind = 'ceremony' AND subject = $1 LIMIT 1",
+                        vec![letters::spelt(transcript).into()],
+                    )
+                    .await?;
+                row.map_or(Ok(()), |_| Err(KeysError::KeyState("the log has this transcript already")))
+            }
         }
     }
 

@@ -84,16 +84,21 @@ impl Keys {
 
 /// Whether the key was not yet told to this log today; from now on it was.
 async fn first_today(work: &mut Work<'_>, log: &LogName, key: &Overdue) -> Result<bool, StoreError> {
-    let today = Value::from(now_us().div_euclid(DAY_US).to_string());
     let key = match key {
         Overdue::Hsm { name, version } => format!("{name}#{version}"),
         Overdue::Data { tenant } => format!("data_key/{tenant}"),
     };
+    once_a_day(work, &format!("keys.overdue_told/{log}/{key}")).await
+}
+
+/// Whether that was not yet said today; from now on it was.
+pub(in crate::keys) async fn once_a_day(work: &mut Work<'_>, what: &str) -> Result<bool, StoreError> {
+    let today = Value::from(now_us().div_euclid(DAY_US).to_string());
     let changed = work
         .execute(
             "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET \
              value = excluded.value WHERE setting.value <> excluded.value",
-            vec![format!("keys.overdue_told/{log}/{key}").into(), today],
+            vec![what.into(), today],
         )
         .await?;
     Ok(changed > 0)

@@ -3,13 +3,12 @@
 
 use super::bucket::Bucket;
 use super::device::newest;
-use super::job::{Job, State, Step, rows};
+use super::job::{Job, State, rows};
 use super::steps::record;
 use super::{Keys, KeysError};
 use crate::record::now_us;
 use audit::Action;
 use hsm::{KeyLabel, KeyRef};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
@@ -18,8 +17,6 @@ use tokio_util::sync::CancellationToken;
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Between two tries of a step that a part's absence stopped.
 const PAUSE: Duration = Duration::from_millis(500);
-/// Answers under an idempotency key are kept, and compared, for a day.
-const REPLAYS_US: i64 = 24 * 3600 * 1_000_000;
 
 impl Keys {
     /// Works until `stop`.
@@ -93,51 +90,5 @@ impl Keys {
     /// The card room has to ask the device anew which keys there are.
     pub(in crate::keys) async fn forget_names(&self) {
         self.0.vault.hsm_keys_changed().await;
-    }
-
-    /// What is left to do by hand after a move.
-    pub(in crate::keys) async fn told_of_settings(
-        &self,
-        target: super::act::Target,
-    ) -> Result<String, KeysError> {
-        let newest = self.newest_of(&KeyLabel::MAC_REQUEST).await?;
-        let mut reader = self.0.store.read().await?;
-        let row = reader
-            .fetch_optional(
-                "SELECT MAX(created_at) AS last FROM idempotency WHERE request_mac_version < $1",
-                vec![newest.version.get().into()],
-            )
-            .await?;
-        let last = row.map(|row| row.optional_integer("last")).transpose()?.flatten();
-        let until = last.map(|at| super::inventory::rfc3339(at.saturating_add(REPLAYS_US)));
-        Ok(json!({
-            "settings": format!(
-                "replace [hsm] by what stands under [hsm.target] (provider = \"{}\"), remove [hsm.target], restart",
-                target.as_str()
-            ),
-            "old_device": match &until {
-                Some(_) => "stored answers are compared under its mac/request until then; swapped earlier, a request \
-                            that is retried under its Idempotency-Key is refused instead of answered again",
-                None => "nothing names it any more",
-            },
-            "old_device_until": until,
-        })
-        .to_string())
-    }
-
-    /// Takes up what an earlier run of this gateway left: the second device has to be attached before a request
-    /// needs a key on it.
-    ///
-    /// # Errors
-    /// The store's error. A device that cannot be attached is told to the log and tried again by its job.
-    pub async fn resume(&self) -> Result<(), KeysError> {
-        let mut reader = self.0.store.read().await?;
-        let migration = rows::last_migration(&mut reader).await?;
-        drop(reader);
-        // After a move the settings name the new device alone; until then both are needed.
-        if migration.is_some_and(|job| job.step != Step::Device) && self.attach().await.is_ok() {
-            tracing::info!("the device of [hsm.target] is attached: keys moved, or are moving, to it");
-        }
-        Ok(())
     }
 }

@@ -269,7 +269,7 @@ impl Keys {
     async fn end(&self, mut job: Job) -> Result<u64, KeysError> {
         job.state = State::Done;
         if let Kind::Migrate(target) = job.kind {
-            job.outcome = Some(self.told_of_settings(target).await?);
+            job.outcome = Some(self.told_of_settings(&job, target).await?);
         }
         if matches!(job.kind, Kind::Shred(_) | Kind::Destroy(_)) {
             // What was overwritten is still in the write-ahead log until that is emptied.
@@ -329,6 +329,7 @@ pub(in crate::keys) fn subject(job: &Job) -> Resource {
     match &job.kind {
         Kind::Rotate(label) => at(label.clone(), job.to_version).map_or(Resource::None, |key| resource(&key)),
         Kind::Retire(key) | Kind::Destroy(key) => resource(key),
+        Kind::Ceremony(transcript) => Resource::Transcript(*transcript),
         Kind::Reencrypt(_) | Kind::Shred(_) | Kind::Migrate(_) => Resource::None,
     }
 }

@@ -24,6 +24,9 @@ fn key(rest: &str) -> Option<Matched<'_>> {
     if rest == "migrations" {
         return Some(Matched::MigrateKeys);
     }
+    if rest == "ceremonies" {
+        return Some(Matched::RecordCeremony);
+    }
     if let Some(name) = rest.strip_suffix("/rotate") {
         return Some(Matched::RotateKey(plain(name)));
     }

@@ -1,8 +1,10 @@
 //! Patients pay: lanes that make tokens and charge known ones until they are told to stop.
 
+use crate::support::System;
+use crate::support::cards::generated;
 use crate::support::wire::Answer;
-use crate::support::{System, cards};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,9 +12,16 @@ use tokio::task::JoinHandle;
 
 /// The lanes at work.
 pub(crate) struct Load {
-    lanes: Vec<JoinHandle<Vec<String>>>,
+    lanes: Vec<JoinHandle<Lane>>,
     stop: Arc<AtomicBool>,
     answered: Arc<AtomicU64>,
+}
+
+/// What came of one lane.
+#[derive(Default)]
+struct Lane {
+    failed: Vec<String>,
+    cards: BTreeSet<u64>,
 }
 
 /// What came of it.
@@ -21,6 +30,9 @@ pub(crate) struct Told {
     pub(crate) answered: u64,
     /// What every other one got instead.
     pub(crate) failed: Vec<String>,
+    /// The cards that were sent, as [`generated`] numbers them.
+    #[allow(dead_code, clippy::allow_attributes, reason = "each test program uses the part that it needs")]
+    pub(crate) cards: BTreeSet<u64>,
 }
 
 impl Load {
@@ -28,18 +40,22 @@ impl Load {
     pub(crate) fn begin(system: &System, known: Vec<String>) -> Load {
         let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let serial = Arc::new(AtomicU64::new(1));
+        // One load's requests are no retries of another's.
+        let run = tokens::random_letters(8).unwrap();
         let lanes = (0..6)
             .map(|lane| {
                 let (client, url) = (system.client(), system.url.clone());
                 let key = system.key(if lane < 4 { "portal" } else { "staff" }).to_owned();
-                let (stop, answered, serial, known) =
-                    (stop.clone(), answered.clone(), serial.clone(), known.clone());
+                let (stop, answered, serial, known, run) =
+                    (stop.clone(), answered.clone(), serial.clone(), known.clone(), run.clone());
                 tokio::spawn(async move {
-                    let mut failed = Vec::new();
+                    let Lane { mut failed, mut cards } = Lane::default();
                     while !stop.load(Ordering::Relaxed) {
                         let n = serial.fetch_add(1, Ordering::Relaxed);
                         let (path, body) = if lane < 4 {
-                            let number = cards::generated(if n % 3 == 0 { n % 17 } else { 100 + n });
+                            let card = if n % 3 == 0 { n % 17 } else { 100 + n };
+                            cards.insert(card);
+                            let number = generated(card);
                             let card =
                                 json!({ "number": number, "exp_month": 12, "exp_year": 2034, "cvc": "737" });
                             ("/v1/tokens", json!({ "card": card, "reuse": n % 3 == 0 }))
@@ -48,7 +64,9 @@ impl Load {
                             ("/v1/charges", json!({ "token": token, "amount": "1.00", "currency": "USD" }))
                         };
                         let request = client.post(format!("{url}{path}")).bearer_auth(&key).json(&body);
-                        match Answer::try_of(request.header("Idempotency-Key", format!("load-{n}"))).await {
+                        match Answer::try_of(request.header("Idempotency-Key", format!("load-{run}-{n}")))
+                            .await
+                        {
                             Ok(answer) if answer.status == 201 => {
                                 answered.fetch_add(1, Ordering::Relaxed);
                             }
@@ -56,7 +74,7 @@ impl Load {
                             Err(error) => failed.push(format!("{path} {error}")),
                         }
                     }
-                    failed
+                    Lane { failed, cards }
                 })
             })
             .collect();
@@ -75,10 +93,13 @@ impl Load {
     /// Stops all lanes.
     pub(crate) async fn end(self) -> Told {
         self.stop.store(true, Ordering::Relaxed);
-        let mut failed = Vec::new();
+        let mut told = Told { answered: 0, failed: Vec::new(), cards: BTreeSet::new() };
         for lane in self.lanes {
-            failed.extend(lane.await.unwrap());
+            let lane = lane.await.unwrap();
+            told.failed.extend(lane.failed);
+            told.cards.extend(lane.cards);
         }
-        Told { answered: self.answered.load(Ordering::Relaxed), failed }
+        told.answered = self.answered.load(Ordering::Relaxed);
+        told
     }
 }

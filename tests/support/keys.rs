@@ -8,14 +8,20 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hsm_sim::client::SimClient;
 use secrecy::SecretString;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// An officer's ticket of the device at that socket.
+pub fn ticket_at(socket: &Path, pin: &str, officer: &str, act: &str) -> String {
+    let client = SimClient::officer(socket, officer, SecretString::from(pin)).unwrap();
+    URL_SAFE_NO_PAD.encode(&*client.approve(act, Duration::from_secs(900)).unwrap())
+}
 
 impl System {
     /// That officer's ticket of the device for an act, as the calls take it.
     pub fn ticket(&self, officer: &str, act: &str) -> String {
         let pin = std::fs::read_to_string(self.path(&format!("{officer}.pin"))).unwrap();
-        let client = SimClient::officer(&self.socket(), officer, SecretString::from(pin.trim())).unwrap();
-        URL_SAFE_NO_PAD.encode(&*client.approve(act, Duration::from_secs(900)).unwrap())
+        ticket_at(&self.socket(), pin.trim(), officer, act)
     }
 
     /// The auditor asks, with ada's ticket where the device wants one.

@@ -67,6 +67,17 @@ pub enum Resource {
         /// SHA-256 of the device's signed destruction record.
         evidence: [u8; 32],
     },
+    /// A version of a signing key, with its public half: what it signed can be verified by the log alone.
+    SigningKey {
+        /// The key's label.
+        label: KeyName,
+        /// The key's version.
+        version: u32,
+        /// Its public half, Ed25519.
+        public: [u8; 32],
+    },
+    /// The signed transcript of a key ceremony, by its SHA-256.
+    Transcript([u8; 32]),
     /// A tenant's data key, by its identifier.
     DataKey([u8; 16]),
     /// A route or call.

@@ -33,6 +33,15 @@ pub(crate) fn write_resource(text: &mut String, resource: &Resource) {
             let _ = write!(text, ":v{version}:");
             text.extend(evidence.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
         }
+        Resource::SigningKey { label, version, public } => {
+            append(text, "signing_key:", label.as_str());
+            let _ = write!(text, ":v{version}:");
+            text.extend(public.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
+        }
+        Resource::Transcript(hash) => {
+            text.push_str("transcript:");
+            text.extend(hash.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
+        }
         Resource::DataKey(id) => {
             text.push_str("data_key:");
             text.extend(id.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
@@ -71,6 +80,16 @@ pub(crate) fn read_resource(text: &str) -> Option<Resource> {
                 evidence: read_identifier(evidence)?,
             }
         }
+        "signing_key" => {
+            let (label, rest) = value.split_once(":v")?;
+            let (version, public) = rest.split_once(':')?;
+            Resource::SigningKey {
+                label: KeyName::parse(label).ok()?,
+                version: version.parse().ok()?,
+                public: read_identifier(public)?,
+            }
+        }
+        "transcript" => Resource::Transcript(read_identifier(value)?),
         "data_key" => Resource::DataKey(read_identifier(value)?),
         "route" => Resource::Route(RouteName::parse(value).ok()?),
         "log" => Resource::Log(LogName::parse(value).ok()?),

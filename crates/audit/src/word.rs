@@ -117,6 +117,8 @@ words! {
         KeyStatus = "key_status",
         /// A key was destroyed in the HSM (10.2.1.7).
         KeyDestroy = "key_destroy",
+        /// The public half of a signing key's version was seen first, or another than the one seen first (10.2.1.7).
+        SigningKeySeen = "signing_key_seen",
         /// A key was found to be past its cryptoperiod or its uses (10.2.1.2).
         KeyOverdue = "key_overdue",
         /// Entries of the HSM's own log were taken away by somebody else before they were stored (10.2.1.3).
@@ -135,6 +137,8 @@ words! {
         KeyApprovalRead = "key_approval_read",
         /// Keys began to move to another device (10.2.1.2).
         KeyMigrate = "key_migrate",
+        /// Two people put the transcript of a key ceremony into the log (10.2.1.2).
+        KeyCeremony = "key_ceremony",
         /// Work on keys began (10.2.1.2).
         JobStart = "job_start",
         /// Work on keys went on.

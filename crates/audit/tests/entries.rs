@@ -32,6 +32,10 @@ fn resource() -> impl Strategy<Value = Resource> {
         (name(), any::<u32>(), any::<[u8; 32]>()).prop_map(|(text, version, evidence)| {
             Resource::DestroyedKey { label: KeyName::parse(&text).unwrap(), version, evidence }
         }),
+        (name(), any::<u32>(), any::<[u8; 32]>()).prop_map(|(text, version, public)| {
+            Resource::SigningKey { label: KeyName::parse(&text).unwrap(), version, public }
+        }),
+        any::<[u8; 32]>().prop_map(Resource::Transcript),
         any::<[u8; 16]>().prop_map(Resource::DataKey),
         name().prop_map(|text| Resource::Route(RouteName::parse(&text).unwrap())),
         name().prop_map(|text| Resource::Log(LogName::parse(&text).unwrap())),

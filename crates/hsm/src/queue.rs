@@ -166,6 +166,28 @@ impl HsmQueue {
         Ok(listed.into_iter().map(|(_, info)| info).filter(|info| filter.admits(info)).collect())
     }
 
+    /// Every device with its keys, the oldest device first. A version that two devices claim is the older one's; the
+    /// younger one's is not in use, and is left out.
+    ///
+    /// # Errors
+    /// Those of [`Hsm::describe`] and [`Hsm::keys`], of any device, and [`HsmError::Overloaded`] or
+    /// [`HsmError::Timeout`] of the queue.
+    pub async fn census(&self) -> Result<Vec<(DeviceInfo, Vec<KeyInfo>)>, HsmError> {
+        let (mut listed, away) = self.house.look().await;
+        if let Some(error) = away {
+            return Err(error);
+        }
+        let mut census = Vec::new();
+        for device in self.house.all() {
+            let info = device.call(|hsm| hsm.describe()).await?;
+            let (here, elsewhere) = listed.into_iter().partition(|(line, _)| line.is(&device));
+            listed = elsewhere;
+            let keys: Vec<(Line, KeyInfo)> = here;
+            census.push((info, keys.into_iter().map(|(_, key)| key).collect()));
+        }
+        Ok(census)
+    }
+
     /// As [`Hsm::new_data_key`].
     ///
     /// # Errors

@@ -30,6 +30,25 @@ fn spec(label: KeyLabel, kind: KeyKind) -> KeySpec {
 }
 
 #[test]
+fn a_device_that_is_opened_while_the_last_one_is_let_go_works() {
+    alone("a_device_that_is_opened_while_the_last_one_is_let_go_works", |softhsm| {
+        let mac = first(KeyLabel::MAC_PAN);
+        let expected = softhsm.prepared().session().mac(&mac, b"m").unwrap();
+        for round in 0..200 {
+            // The library is the process's: what the one ends must not be what the other has just begun.
+            let leaving = softhsm.device(LABEL);
+            assert_eq!(leaving.session().mac(&mac, b"m"), Ok(expected), "round {round}");
+            let leaving = std::thread::spawn(move || drop(leaving));
+            std::thread::sleep(Duration::from_micros(round * 10));
+            let coming = softhsm.device(LABEL);
+            assert!(coming.prepare(&[]).is_ok(), "round {round}");
+            assert_eq!(coming.session().mac(&mac, b"m"), Ok(expected), "round {round}");
+            leaving.join().unwrap();
+        }
+    });
+}
+
+#[test]
 fn the_token_directory_moved_away_and_back_under_load_recovers_by_itself() {
     alone("the_token_directory_moved_away_and_back_under_load_recovers_by_itself", |softhsm| {
         let device = softhsm.prepared();

@@ -7,6 +7,7 @@
 //! counts only when its check value is the recorded one.
 
 mod custody;
+mod facts;
 mod gathering;
 mod hex;
 mod person;
@@ -17,6 +18,7 @@ mod transcript;
 pub(crate) mod wire;
 
 pub use custody::{Custody, CustodyError};
+pub use facts::{FactsError, SplitFacts};
 pub use gathering::{EntryError, Gathering, Progress};
 pub use hex::{from_hex, to_hex};
 pub use person::{Custodian, NotAName};

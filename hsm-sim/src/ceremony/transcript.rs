@@ -88,6 +88,14 @@ impl Transcript {
         Ok(Self { body, public, signature })
     }
 
+    /// The text again under another signature, for tests of what a signed text may say.
+    #[cfg(test)]
+    pub(super) fn signed_again(text: &str, seed: &[u8; 32]) -> Self {
+        let body = text.split_inclusive('\n').filter(|line| !line.starts_with(SIGNED)).collect::<String>();
+        let signature = primitives::sign(seed, &said(&body));
+        Self { body, public: primitives::public_key(seed), signature }
+    }
+
     /// What was signed, line by line.
     #[must_use]
     pub fn body(&self) -> &str {

@@ -82,6 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     founding.log.capacity = arguments.log_entries;
     founding.log.blocks = !arguments.log_overwrites;
     founding.log.operator_drains = !arguments.log_auditor_only;
+    founding.firmware = Some(super::firmware::running()?);
     let mut home = Home::open(&arguments.state).map_err(Failure::new)?;
     if let Some(nv) = &arguments.nv {
         home = home.guarded_by(nv);

@@ -4,6 +4,7 @@ mod approve;
 mod ceremony;
 mod fault;
 mod files;
+mod firmware;
 mod init;
 mod log;
 mod people;
@@ -64,6 +65,8 @@ enum Command {
     Approve(approve::Arguments),
     /// Open the case: the device destroys its keys, on disk too, and never works again
     Tamper(tamper::Arguments),
+    /// Say which program this is, or accept it as the one that opens the device
+    Firmware(firmware::Arguments),
     /// Order faults of a test device through its control handle
     Fault(fault::Arguments),
 }
@@ -121,6 +124,7 @@ pub(crate) fn run() -> ExitCode {
         Command::Unlock(arguments) => unlock::run(&arguments),
         Command::Approve(arguments) => approve::run(&arguments),
         Command::Tamper(arguments) => tamper::run(&arguments),
+        Command::Firmware(arguments) => firmware::run(&arguments),
         Command::Fault(arguments) => fault::run(&arguments),
     };
     match outcome {

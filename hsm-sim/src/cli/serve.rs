@@ -57,7 +57,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         let end = end.try_clone().map_err(Failure::new)?;
         signal_hook::low_level::pipe::register(signal, end).map_err(Failure::new)?;
     }
-    let mut home = Home::open(&arguments.state).map_err(Failure::new)?;
+    let mut home = Home::open(&arguments.state).map_err(Failure::new)?.opened_by(super::firmware::running()?);
     if let Some(nv) = &arguments.nv {
         home = home.guarded_by(nv);
     }

@@ -8,6 +8,7 @@ use super::account::{Account, AccountName, Role};
 use super::keys::KeyObject;
 use super::pin::PinVerifier;
 use super::primitives;
+use crate::firmware::Firmware;
 use crate::log::{LogPolicy, Ring};
 use crate::state::{DeviceSecrets, Periods, SpentTickets, State};
 
@@ -19,6 +20,8 @@ pub struct Founding {
     pub periods: Periods,
     /// How the log behaves.
     pub log: LogPolicy,
+    /// The program that may open the device; without it, the first one that does is noted.
+    pub firmware: Option<Firmware>,
 }
 
 /// Why an account cannot be added.
@@ -41,8 +44,8 @@ impl Founding {
     /// # Errors
     /// [`AccountFault::Pin`] for a PIN of a bad length.
     pub fn with_operator(realm: Realm, pin: &[u8]) -> Result<Self, AccountFault> {
-        let mut founding =
-            Self { realm, accounts: Vec::new(), periods: Periods::default(), log: LogPolicy::default() };
+        let (periods, log) = (Periods::default(), LogPolicy::default());
+        let mut founding = Self { realm, accounts: Vec::new(), periods, log, firmware: None };
         founding.add(AccountName::OPERATOR, Role::Operator, pin)?;
         Ok(founding)
     }
@@ -72,6 +75,7 @@ impl Founding {
             accounts: Vec::new(),
             periods: Periods::default(),
             log: LogPolicy { blocks: false, ..LogPolicy::default() },
+            firmware: None,
         };
         let cast = [
             (AccountName::OPERATOR, Role::Operator),
@@ -92,7 +96,7 @@ impl Founding {
 /// # Errors
 /// [`HsmError::Internal`] without random bytes.
 pub fn fresh_state(founding: Founding) -> Result<State, HsmError> {
-    let Founding { realm, accounts, periods, log } = founding;
+    let Founding { realm, accounts, periods, log, firmware } = founding;
     let four = [
         (KeyLabel::KEK_CARD, KeyKind::Kek256),
         (KeyLabel::MAC_PAN, KeyKind::Mac256),
@@ -120,5 +124,6 @@ pub fn fresh_state(founding: Founding) -> Result<State, HsmError> {
         destroyed: Vec::new(),
         latched: None,
         last_word: None,
+        firmware,
     })
 }

@@ -9,6 +9,7 @@ use hsm::HsmError;
 use super::account::{Account, AccountName};
 use super::keyring::{Change, Keyring};
 use super::{Device, fault};
+use crate::firmware::Firmware;
 use crate::log::{Note, Ring, SignedHead};
 use crate::state::{DeviceSecrets, Home, Periods, RootKey, SpentTickets, State};
 
@@ -24,6 +25,7 @@ pub(super) struct Ledger {
     pub(super) repeated: Vec<Repeated>,
     /// The head of the log as the device signed it before it wiped the key to sign with.
     pub(super) last_word: Option<SignedHead>,
+    pub(super) firmware: Option<Firmware>,
     pub(super) store: Option<(Home, RootKey)>,
 }
 
@@ -127,6 +129,7 @@ impl Device {
             destroyed,
             latched: keys.latched,
             last_word: ledger.last_word.clone(),
+            firmware: ledger.firmware,
         }
     }
 

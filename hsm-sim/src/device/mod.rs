@@ -88,8 +88,12 @@ impl Device {
             return Ok(Self::shut(HsmError::SelfTestFailed)?);
         }
         let root = home.root_key()?;
-        let state = home.load(&root)?;
+        let mut state = home.load(&root)?;
+        let first = home.adopt_program(&mut state);
         let device = Self::running(state, Some((home, root)));
+        if let Some(program) = first {
+            device.record(Actor::Device, Event::Firmware, &format!("noted {program}"))?;
+        }
         device.record(Actor::Device, Event::Boot, env!("CARGO_PKG_VERSION"))?;
         Ok(device)
     }
@@ -125,6 +129,7 @@ impl Device {
                 log,
                 repeated: Vec::new(),
                 last_word: state.last_word,
+                firmware: state.firmware,
                 store,
             }),
         }
@@ -149,6 +154,7 @@ impl Device {
                 destroyed: Vec::new(),
                 latched: Some(reason),
                 last_word: None,
+                firmware: None,
             },
             None,
         ))

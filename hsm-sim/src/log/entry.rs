@@ -35,6 +35,8 @@ pub enum Event {
     Fault,
     /// A ceremony touched the device.
     Ceremony,
+    /// A program was noted as the one that may open the device, or accepted by an officer.
+    Firmware,
 }
 
 const BOOT: u8 = 128;
@@ -42,6 +44,7 @@ const USES_HIGH: u8 = 129;
 const LATCHED: u8 = 130;
 const FAULT: u8 = 131;
 const CEREMONY: u8 = 132;
+const FIRMWARE: u8 = 133;
 
 impl Event {
     /// Its number.
@@ -54,6 +57,7 @@ impl Event {
             Self::Latched => LATCHED,
             Self::Fault => FAULT,
             Self::Ceremony => CEREMONY,
+            Self::Firmware => FIRMWARE,
         }
     }
 
@@ -66,6 +70,7 @@ impl Event {
             LATCHED => Some(Self::Latched),
             FAULT => Some(Self::Fault),
             CEREMONY => Some(Self::Ceremony),
+            FIRMWARE => Some(Self::Firmware),
             _ => Command::from_code(code).map(Self::Command),
         }
     }
@@ -80,6 +85,7 @@ impl Event {
             Self::Latched => "latched",
             Self::Fault => "fault",
             Self::Ceremony => "ceremony",
+            Self::Firmware => "firmware",
         }
     }
 }

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::nv::{self, Nv, Verdict};
 use super::{RootKey, State, StateError, files, sealed};
 use crate::device::{Founding, MAX_TRIES, fresh_state, primitives};
+use crate::firmware::Firmware;
 
 /// The sealed state.
 pub const CURRENT_FILE: &str = "state.bin";
@@ -33,6 +34,8 @@ pub struct Home {
     _lock: File,
     /// The second place for the generation.
     pub(super) nv: Option<Nv>,
+    /// The program that opens the state, where that is judged.
+    pub(super) program: Option<Firmware>,
     /// The root key, when custodians brought it and no file has it.
     pub(super) brought: Option<RootKey>,
     /// Hash of the state file as this process last wrote or read it.
@@ -69,7 +72,14 @@ impl Home {
         let named =
             lock.set_len(0).and_then(|()| io::Write::write_all(&mut &lock, process_line().as_bytes()));
         named.map_err(files::io("write", LOCK_FILE))?;
-        Ok(Self { dir: dir.to_owned(), _lock: lock, nv: None, brought: None, seen: Mutex::new(None) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            _lock: lock,
+            nv: None,
+            program: None,
+            brought: None,
+            seen: Mutex::new(None),
+        })
     }
 
     /// Keeps the generation in a second file as well, so that a state set back is noticed. Best on another mount.
@@ -145,6 +155,7 @@ impl Home {
                 },
             },
         }
+        self.judge_program(&state)?;
         Ok(state)
     }
 

@@ -3,6 +3,7 @@
 
 mod end;
 mod files;
+mod firmware;
 mod home;
 mod nv;
 mod officers;
@@ -15,6 +16,7 @@ use secrecy::{ExposeSecret, SecretBox};
 
 use crate::device::keys::{KeyFacts, KeyObject};
 use crate::device::{Account, Secret};
+use crate::firmware::Firmware;
 use crate::log::{Ring, SignedHead};
 pub use end::ZEROISED_FILE;
 pub use home::{CURRENT_FILE, Home, LOCK_FILE, NEW_FILE, PREVIOUS_FILE};
@@ -49,6 +51,8 @@ pub struct State {
     pub latched: Option<hsm::HsmError>,
     /// The last signed head of the log, of a device that wiped the key to sign with.
     pub last_word: Option<SignedHead>,
+    /// The program that may open the device; none until one has.
+    pub firmware: Option<Firmware>,
 }
 
 /// Secrets of the device itself, made with it; no command uses them on anybody's behalf.
@@ -269,6 +273,24 @@ pub enum StateError {
          officers accept the state with `hsm-sim ceremony accept-rollback`"
     )]
     NvAltered,
+    /// Another program than the one that the device knows.
+    #[error(
+        "this is another program than the one that the device knows: {running} runs, and {noted} is known. If it is the \
+         new release, compare its SHA-256 with the published one, and let an officer accept it with `hsm-sim firmware \
+         accept`; if not, find out who replaced it"
+    )]
+    Firmware {
+        /// The program that runs.
+        running: Firmware,
+        /// The program that was noted.
+        noted: Firmware,
+    },
+    /// There is no other program to accept.
+    #[error("the device knows this very program; nothing was changed")]
+    SameFirmware,
+    /// Not an officer.
+    #[error("this needs the name and PIN of an officer of this device")]
+    Officer,
     /// There is nothing to accept.
     #[error("the state is not set back; nothing was changed")]
     NotRolledBack,

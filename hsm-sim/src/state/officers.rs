@@ -48,11 +48,28 @@ impl Home {
 
     /// Writes into the log of a state that will be saved.
     pub fn note_ceremony(state: &mut State, officer: Option<&AccountName>, what: &str) {
+        Self::note(state, officer, Event::Ceremony, what);
+    }
+
+    /// As [`Self::note_ceremony`], of any event.
+    pub(super) fn note(state: &mut State, officer: Option<&AccountName>, event: Event, what: &str) {
         let actor = officer.map_or(Actor::Device, |name| Actor::Account(name.clone(), Role::Officer));
-        let subject = what.to_owned();
-        let note = Note { actor, event: Event::Ceremony, subject, refused: None, count: 1 };
+        let note = Note { actor, event, subject: what.to_owned(), refused: None, count: 1 };
         let serial = state.serial;
         state.log.append(&serial, now(), note);
+    }
+
+    /// As [`Self::officers_agree`], by one officer's PIN.
+    pub(super) fn officer_agrees(
+        &self,
+        state: &mut State,
+        root: &RootKey,
+        officer: &(AccountName, &[u8]),
+    ) -> Result<(), StateError> {
+        self.try_pin(state, root, officer).map_err(|error| match error {
+            StateError::Officers => StateError::Officer,
+            other => other,
+        })
     }
 
     fn try_pin(

@@ -8,6 +8,7 @@ use super::{DeviceSecrets, Periods, SpentTicket, SpentTickets, State, StateError
 use crate::device::keys::{KeyFacts, KeyObject};
 use crate::device::uses::Uses;
 use crate::device::{Account, AccountName, PinVerifier, Role, Secret};
+use crate::firmware::Firmware;
 use crate::log::{LogPolicy, Ring, head_bytes, read_head};
 use crate::protocol::codec::{Malformed, Reader, Writer};
 use crate::protocol::reply;
@@ -52,6 +53,9 @@ pub(super) fn encode(state: &State) -> Result<Writer, Malformed> {
     if let Some(head) = &state.last_word {
         head_bytes(&mut out, head);
     }
+    if let Some(firmware) = &state.firmware {
+        out.raw(&firmware.0);
+    }
     Ok(out)
 }
 
@@ -78,6 +82,8 @@ pub(super) fn decode(table: &[u8], serial: [u8; 16], generation: u64) -> Result<
         1 => Some(read_head(from)?),
         _ => return Err(Malformed.into()),
     };
+    // A state from before its first start ends here.
+    let firmware = if from.end().is_ok() { None } else { Some(Firmware(from.array()?)) };
     from.end()?;
     Ok(State {
         serial,
@@ -92,6 +98,7 @@ pub(super) fn decode(table: &[u8], serial: [u8; 16], generation: u64) -> Result<
         destroyed,
         latched,
         last_word,
+        firmware,
     })
 }
 

@@ -32,6 +32,22 @@ pub(super) fn inventory(page: &Value, format: Format) {
             key.get("uses").map(Value::to_string).unwrap_or_default(),
         ));
     }
+    say("");
+    say(&format!(
+        "{:<12} {:>7}  {:<34} {:<21} {:<21} public half (base64 of Ed25519)",
+        "signs", "version", "made by device", "first seen", "signed until"
+    ));
+    for key in entries(page, "signing_keys") {
+        say(&format!(
+            "{:<12} {:>7}  {:<34} {:<21} {:<21} {}",
+            text(key, "name"),
+            number(key, "version"),
+            text(key, "device"),
+            text(key, "first_seen_at"),
+            text(key, "ended_at"),
+            text(key, "public_key"),
+        ));
+    }
     let mut data_keys = entries(page, "data_keys").peekable();
     if data_keys.peek().is_some() {
         say("");

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::{Duration, Instant};
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11 as Library};
@@ -18,7 +18,12 @@ use crate::error::HsmError;
 /// The least time between two attempts to start a library anew, so that a crowd does not take turns at it.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
 
+/// How long a library that is being ended is waited for before it is loaded again.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// Every library from when it is loaded until it has ended: what one owner ends must not be what another just began.
 static LOADED: Mutex<BTreeMap<PathBuf, Weak<Module>>> = Mutex::new(BTreeMap::new());
+static ENDED: Condvar = Condvar::new();
 
 /// Who holds sessions, and closes them before the library is started anew.
 pub(super) trait Guest: Send + Sync {
@@ -28,6 +33,7 @@ pub(super) trait Guest: Send + Sync {
 
 /// One library.
 pub(super) struct Module {
+    path: PathBuf,
     library: Library,
     gate: RwLock<Gate>,
     guests: Mutex<Vec<Weak<dyn Guest>>>,
@@ -56,12 +62,24 @@ pub(super) struct Held {
 impl Module {
     /// The library at this path, loaded once in the process.
     pub(super) fn at(path: &Path) -> Result<Arc<Self>, Pkcs11Fault> {
-        let mut loaded = locked(&LOADED);
-        if let Some(module) = loaded.get(path).and_then(Weak::upgrade) {
+        let mut there = None;
+        let is_ending = |loaded: &mut BTreeMap<PathBuf, Weak<Self>>| {
+            loaded.get(path).is_some_and(|module| {
+                there = module.upgrade();
+                there.is_none()
+            })
+        };
+        let waited = ENDED.wait_timeout_while(locked(&LOADED), ENDING, is_ending);
+        let (mut loaded, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if let Some(module) = there {
             return Ok(module);
+        }
+        if waited.timed_out() {
+            return Err(Pkcs11Fault::Device(HsmError::NeedsReinit));
         }
         let library = Library::new(path).map_err(|_| Pkcs11Fault::NotAModule(path.to_owned()))?;
         let module = Arc::new(Self {
+            path: path.to_owned(),
             library,
             gate: RwLock::default(),
             guests: Mutex::default(),
@@ -143,6 +161,8 @@ impl Drop for Module {
         if self.gate.get_mut().unwrap_or_else(PoisonError::into_inner).running {
             let _ = self.library.clone().finalize();
         }
+        locked(&LOADED).remove(&self.path);
+        ENDED.notify_all();
     }
 }
 

@@ -1,0 +1,29 @@
+-- The public half of every version of the signing keys. What a version signed is verified long after the version was
+-- retired, destroyed, or left behind on another device, so no row is ever deleted.
+
+CREATE TABLE signing_key (
+    label      TEXT COLLATE "C" NOT NULL,
+    -- A key goes on counting when it moves to another device, so a version is one key, wherever it is.
+    version    BIGINT NOT NULL CHECK (version > 0),
+    -- Serial number of the device that made it.
+    device     TEXT COLLATE "C" NOT NULL,
+    -- The byte that signed notes (C2SP) put before the public half to make a verifier key: 1 is Ed25519.
+    algorithm  SMALLINT NOT NULL CHECK (algorithm = 1),
+    public     BYTEA NOT NULL CHECK (octet_length(public) = 32),
+    first_seen TIMESTAMPTZ NOT NULL,
+    -- Since when it signs nothing more: a newer version took over, or the device stopped it.
+    ended      TIMESTAMPTZ,
+    PRIMARY KEY (label, version)
+);
+
+CREATE FUNCTION signing_key_is_kept() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'public halves of signing keys are kept for ever and do not change' USING ERRCODE = 'check_violation';
+END $$;
+
+CREATE TRIGGER signing_key_stays BEFORE DELETE ON signing_key
+    FOR EACH ROW EXECUTE FUNCTION signing_key_is_kept();
+
+CREATE TRIGGER signing_key_is_fixed
+    BEFORE UPDATE OF label, version, device, algorithm, public, first_seen ON signing_key
+    FOR EACH ROW EXECUTE FUNCTION signing_key_is_kept();
