@@ -1,6 +1,7 @@
 //! `pangate keys`: what an auditor or administrator does with keys, over HTTPS at a running gateway. Acts that need two
 //! people are asked for by one and approved by another.
 
+mod device_log;
 mod reach;
 mod show;
 mod ticket;
@@ -25,6 +26,7 @@ officer of the device: --officer NAME --officer-pin-file FILE gets that officer'
   pangate keys list
   pangate keys rotate kek/card --as auditor --officer ada --officer-pin-file ada.pin
   pangate keys approve apr_…   --as admin   --officer otto --officer-pin-file otto.pin
+  pangate keys device-log --device 1f0c9a3e --device-key HEX
 
 Exit status: 0 done; 1 something is overdue, was refused, or failed; 2 misuse, or the gateway cannot be reached.";
 
@@ -138,6 +140,9 @@ enum Command {
         /// The job: job_…
         id: String,
     },
+    /// Show what the HSMs wrote down themselves, and check it: the chain, and the device's signature; exit 1 when it
+    /// is not whole.
+    DeviceLog(device_log::Wanted),
     /// Explain the key ceremony, or run the device's own: pangate keys ceremony -- WORDS…
     #[command(long_about = CEREMONY)]
     Ceremony {
@@ -197,6 +202,7 @@ async fn perform(arguments: Arguments, format: Format) -> Result<(), Ended> {
     match arguments.command {
         Command::List => show::inventory(&reach.get("/v1/keys").await?, format),
         Command::Status => return status(&reach, format).await,
+        Command::DeviceLog(wanted) => return device_log::run(&reach, &wanted, format).await,
         Command::Rotate { name, asking } => {
             ask(
                 &reach,
