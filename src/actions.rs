@@ -3,6 +3,7 @@
 
 pub mod approvals;
 pub mod charge;
+pub mod device_log;
 pub mod jobs;
 pub mod keys;
 pub mod log_reading;

@@ -240,6 +240,7 @@ async fn act(
         | Matched::PauseJob(_)
         | Matched::ResumeJob(_) => act_on_keys(gateway, context, caller, matched, parts, body).await,
         Matched::AuditEntries => actions::log_reading::list(gateway, context, ask(caller)?, query).await,
+        Matched::DeviceLog => actions::device_log::list(gateway, context, ask(caller)?, query).await,
         Matched::Pass(route) => {
             actions::pass::forward(gateway, context, ask(caller)?, route, parts, body).await
         }

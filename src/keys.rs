@@ -22,7 +22,7 @@ mod steps;
 mod upkeep;
 mod watch;
 
-pub use device_log::DeviceLogState;
+pub use device_log::DeviceLogTrouble;
 pub use error::KeysError;
 pub use inventory::{DataKeyLine, HsmKeyLine, Inventory};
 pub use overdue::Overdue;
@@ -75,7 +75,7 @@ pub(in crate::keys) struct Parts {
     pub(in crate::keys) wake: Notify,
     /// What was overdue when that was last looked at.
     pub(in crate::keys) overdue: RwLock<Vec<Overdue>>,
-    /// How it stands with the log of the device.
+    /// How it stands with the logs of the devices.
     pub(in crate::keys) device_log: device_log::Told,
 }
 

@@ -36,6 +36,8 @@ struct Inner {
     keys_overdue: Family<KeyLabel, Gauge>,
     data_key_cache: Family<CacheLabel, Gauge>,
     grace: Gauge,
+    device_log_taken: Counter,
+    device_log_troubles: Family<CodeLabel, Gauge>,
     watch: RwLock<Option<Box<Watch>>>,
 }
 
@@ -91,6 +93,8 @@ impl Metrics {
             keys_overdue: Family::default(),
             data_key_cache: Family::default(),
             grace: Gauge::default(),
+            device_log_taken: Counter::default(),
+            device_log_troubles: Family::default(),
             watch: RwLock::default(),
         };
         registry.register("requests", "Requests by route and status", inner.requests.clone());
@@ -126,6 +130,16 @@ impl Metrics {
             "hsm_grace_seconds",
             "How long opened data keys have stood in for an HSM that is away",
             inner.grace.clone(),
+        );
+        registry.register(
+            "device_log_taken",
+            "Entries of the HSMs' own logs that this gateway asked for and stored",
+            inner.device_log_taken.clone(),
+        );
+        registry.register(
+            "device_log_troubles",
+            "HSMs whose own log needs somebody to look at it",
+            inner.device_log_troubles.clone(),
         );
         inner.registry = registry;
         Metrics(Arc::new(inner))
@@ -183,6 +197,17 @@ impl Metrics {
             self.0.data_key_cache.get_or_create(&CacheLabel { kind }).set(whole(count));
         }
         self.0.grace.set(whole(grace.as_secs()));
+    }
+
+    /// Entries of the HSMs' own logs that were taken.
+    pub fn device_log_taken(&self, entries: u64) {
+        self.0.device_log_taken.inc_by(entries);
+    }
+
+    /// How many HSMs have a log with this trouble.
+    pub fn device_log_trouble(&self, code: &'static str, devices: usize) {
+        let devices = i64::try_from(devices).unwrap_or(i64::MAX);
+        self.0.device_log_troubles.get_or_create(&CodeLabel { code }).set(devices);
     }
 
     /// Names where the store's counters are read whenever the metrics are.
@@ -300,6 +325,8 @@ mod tests {
         metrics.key("kek/card", 400, 1);
         metrics.data_key_cache(3, 9, 2, 1, Duration::from_secs(7));
         metrics.watch_store(|| StoreActivity { commits: 2, acts: 9, ..StoreActivity::default() });
+        metrics.device_log_taken(5);
+        metrics.device_log_trouble("device_log_set_back", 1);
         let open = metrics.connection();
         let text = metrics.render();
         for line in [
@@ -315,6 +342,8 @@ mod tests {
             "pangate_keys_overdue{key=\"kek/card\"} 1",
             "pangate_data_key_cache{kind=\"hits\"} 9",
             "pangate_hsm_grace_seconds 7",
+            "pangate_device_log_taken_total 5",
+            "pangate_device_log_troubles{code=\"device_log_set_back\"} 1",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }

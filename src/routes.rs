@@ -87,6 +87,8 @@ pub enum Matched<'a> {
     ResumeJob(&'a str),
     /// `GET /v1/audit/entries`
     AuditEntries,
+    /// `GET /v1/device-log`
+    DeviceLog,
     /// A policy route.
     Pass(&'a PassRoute),
 }
@@ -132,6 +134,7 @@ impl Matched<'_> {
             Matched::PauseJob(_) => "jobs_pause",
             Matched::ResumeJob(_) => "jobs_resume",
             Matched::AuditEntries => "audit_entries",
+            Matched::DeviceLog => "device_log_entries",
             Matched::Pass(_) => "pass",
         }
     }
@@ -203,11 +206,13 @@ fn fixed<'a>(method: &Method, segments: &[&'a str]) -> Result<Matched<'a>, NoRou
         (["v1", "refunds", id], "GET") => Matched::Refund(id),
         (["v1", "refunds", id, "approve"], "POST") => Matched::ApproveRefund(id),
         (["v1", "audit", "entries"], "GET") => Matched::AuditEntries,
+        (["v1", "device-log"], "GET") => Matched::DeviceLog,
         (
             ["v1", "tokens" | "charges" | "refunds"]
             | ["v1", "tokens" | "charges" | "refunds", _]
             | ["v1", "refunds", _, "approve"]
-            | ["v1", "audit", "entries"],
+            | ["v1", "audit", "entries"]
+            | ["v1", "device-log"],
             _,
         ) => return Err(NoRoute::Method),
         _ => return Err(NoRoute::Path),

@@ -1,5 +1,6 @@
 //! `pangate serve`: read settings, assemble, listen, drain.
 
+mod device_logs;
 mod house;
 
 use crate::answer::Code;
@@ -79,6 +80,8 @@ pub async fn run(config: &Path) -> Result<(), StartError> {
     stop_on_signal(stop.clone())?;
     let service = Arc::new(Service(gateway.clone()));
     let background = tokio::spawn(house::keep(gateway.clone(), stop.clone()));
+    let answered = CancellationToken::new();
+    let device_logs = tokio::spawn(device_logs::take(gateway.clone(), answered.clone()));
     let (keys, until) = (gateway.keys.clone(), stop.clone());
     let jobs = tokio::spawn(async move { keys.run(until).await });
     let health =
@@ -92,7 +95,8 @@ pub async fn run(config: &Path) -> Result<(), StartError> {
     let tls = Arc::new(ArcSwap::from(tls));
     let served = edge::serve(listener, tls, limits, service, gateway.metrics.clone(), stop.clone()).await;
     stop.cancel();
-    let _ = tokio::join!(background, jobs, health);
+    answered.cancel();
+    let _ = tokio::join!(background, device_logs, jobs, health);
     if house::note(&gateway, Event::success(Action::ServiceStop, Resource::None)).await.is_err() {
         tracing::warn!("the stop could not be recorded");
     }

@@ -13,10 +13,13 @@ use std::time::Duration;
 use hsm::{ErrorClass, Hsm, HsmError};
 use secrecy::SecretString;
 
-pub use crate::ceremony::{FactsError, SplitFacts, Transcript, TranscriptError};
+pub use crate::ceremony::{FactsError, SplitFacts, Transcript, TranscriptError, from_hex, to_hex};
 use crate::device::Command;
 pub use crate::device::{AccountInfo, AccountName, Act, PinState, Role};
-pub use crate::log::{Broken, SignedHead, Start, verify, verify_destruction, verify_head};
+pub use crate::log::{
+    Actor as LogActor, Broken, Entry as LogEntry, SignedHead, Start, entry_hash, verify, verify_destruction,
+    verify_head,
+};
 use crate::protocol::codec::{Malformed, Reader};
 use crate::protocol::request::Request;
 use link::{Link, LinkError};

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use hsm::conformance::{Report, TestKeys};
 use hsm::{
-    Approval, Capabilities, Capability, Context, DataKey, DestructionRecord, DeviceInfo, DeviceLogPage,
-    Health, Hsm, HsmError, KeyFilter, KeyInfo, KeyLabel, KeyRef, KeySpec, KeyStatus, KeyVersion, Realm,
-    SealedDataKey,
+    Approval, Capabilities, Capability, Context, DataKey, DestructionRecord, DeviceInfo, DeviceLogHead,
+    DeviceLogPage, Health, Hsm, HsmError, KeyFilter, KeyInfo, KeyLabel, KeyRef, KeySpec, KeyStatus,
+    KeyVersion, Realm, SealedDataKey,
 };
 use hsm_sim::device::{AccountName, Device, primitives};
 
@@ -296,5 +296,9 @@ impl Hsm for Faulty {
 
     fn drain_log(&self, after: u64, max: u16) -> Result<DeviceLogPage, HsmError> {
         self.inner.drain_log(after, max)
+    }
+
+    fn signed_log_head(&self) -> Result<DeviceLogHead, HsmError> {
+        self.inner.signed_log_head()
     }
 }

@@ -2,6 +2,7 @@
 //! people are asked for by one and approved by another.
 
 mod ceremony;
+mod device_log;
 mod reach;
 mod show;
 mod ticket;
@@ -26,6 +27,7 @@ officer of the device: --officer NAME --officer-pin-file FILE gets that officer'
   pangate keys list
   pangate keys rotate kek/card --as auditor --officer ada --officer-pin-file ada.pin
   pangate keys approve apr_…   --as admin   --officer otto --officer-pin-file otto.pin
+  pangate keys device-log --device 1f0c9a3e --device-key HEX
 
 Exit status: 0 done; 1 something is overdue, was refused, or failed; 2 misuse, or the gateway cannot be reached.";
 
@@ -133,6 +135,9 @@ enum Command {
         /// The job: job_…
         id: String,
     },
+    /// Show what the HSMs wrote down themselves, and check it: the chain, and the device's signature; exit 1 when it
+    /// is not whole.
+    DeviceLog(device_log::Wanted),
     /// Explain the key ceremony, run the device's own (-- WORDS…), or put its transcript into the log.
     #[command(long_about = ceremony::EXPLAINED)]
     Ceremony(ceremony::Arguments),
@@ -190,6 +195,7 @@ async fn perform(arguments: Arguments, format: Format) -> Result<(), Ended> {
     match arguments.command {
         Command::List => show::inventory(&reach.get("/v1/keys").await?, format),
         Command::Status => return status(&reach, format).await,
+        Command::DeviceLog(wanted) => return device_log::run(&reach, &wanted, format).await,
         Command::Rotate { name, asking } => {
             ask(
                 &reach,

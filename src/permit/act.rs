@@ -90,6 +90,8 @@ acts! {
     Shred: OneTenant = "shred";
     /// The audit log.
     ReadAudit: Installation = "read_audit";
+    /// What the HSM wrote down itself.
+    ReadDeviceLog: Installation = "read_device_log";
     /// The key inventory, approvals and jobs as they stand.
     ListKeys: Installation = "list_keys";
     /// An act on keys asked for or agreed to, a job halted; who does both is judged by the keys themselves.

@@ -3,7 +3,7 @@
 use crate::answer::{self, Code};
 use crate::gateway::Gateway;
 use crate::idempotency;
-use crate::keys::{DeviceLogState, Overdue};
+use crate::keys::{DeviceLogTrouble, Overdue};
 use crate::metrics::StoreActivity;
 use crate::ops::{PartState, Warning};
 use crate::record::{Event, Origin, now_us};
@@ -23,8 +23,6 @@ const RESOLVE_EVERY: Duration = Duration::from_secs(5);
 const FORGET_EVERY: Duration = Duration::from_secs(3600);
 /// How often it is looked whether keys are overdue, approvals are over, or something was left on an old key.
 const KEYS_EVERY: Duration = Duration::from_secs(15);
-/// How often the HSM's own log is taken: a full one stops the HSM.
-const DEVICE_LOG_EVERY: Duration = Duration::from_secs(1);
 /// Keys are honoured for a day.
 const KEY_LIFETIME_US: i64 = 24 * 3600 * 1_000_000;
 
@@ -60,25 +58,28 @@ pub(super) fn warnings(gateway: &Gateway) -> Vec<Warning> {
             detail: "rotate the tenant's data key, or let the policy do it: policy/keys.toml",
         },
     });
-    let log = match gateway.keys.device_log() {
-        DeviceLogState::Kept => None,
-        DeviceLogState::FullForAuditor => Some(Warning {
-            code: "device_log_full",
-            subject: "hsm".to_owned(),
-            detail: "the HSM stands still until its auditor takes its log: hsm-sim log",
-        }),
-        DeviceLogState::Broken => Some(Warning {
-            code: "device_log_broken",
-            subject: "hsm".to_owned(),
-            detail: "the HSM's log does not follow what was taken before; treat it as tampering",
-        }),
-    };
+    let logs = gateway.keys.device_log_troubles().into_iter().map(|(device, trouble)| Warning {
+        code: trouble.code(),
+        subject: device,
+        detail: match trouble {
+            DeviceLogTrouble::FullForAuditor => {
+                "the HSM stands still until its auditor takes its log: hsm-sim log"
+            }
+            DeviceLogTrouble::Broken => {
+                "the HSM's log does not fit what was taken before; treat it as tampering: pangate keys device-log"
+            }
+            DeviceLogTrouble::SetBack => {
+                "the HSM's state was set back: look for rotations and destructions that were undone, in \
+                 pangate keys device-log"
+            }
+        },
+    });
     let grace = gateway.vault.cache_state().grace_since_us.map(|_| Warning {
         code: "hsm_grace",
         subject: "data_keys".to_owned(),
         detail: "the HSM is away: cards of keys in memory still open, until their time is over; nothing new is sealed",
     });
-    overdue.chain(log).chain(grace).collect()
+    overdue.chain(logs).chain(grace).collect()
 }
 
 /// Looks after the keys, and shows in the metrics how they are.
@@ -160,7 +161,6 @@ pub(super) async fn keep(gateway: Arc<Gateway>, stop: CancellationToken) {
     let mut resolve = tokio::time::interval(RESOLVE_EVERY);
     let mut forget = tokio::time::interval(FORGET_EVERY);
     let mut keys = tokio::time::interval(KEYS_EVERY);
-    let mut device_log = tokio::time::interval(DEVICE_LOG_EVERY);
     let mut seen = BTreeMap::new();
     loop {
         tokio::select! {
@@ -168,11 +168,6 @@ pub(super) async fn keep(gateway: Arc<Gateway>, stop: CancellationToken) {
             _ = watch.tick() => {
                 look(&gateway, &mut seen).await;
                 show_cache(&gateway);
-            }
-            _ = device_log.tick() => {
-                if let Err(error) = gateway.keys.take_device_log().await {
-                    tracing::debug!(error = %error, "the HSM's log could not be taken yet");
-                }
             }
             _ = keys.tick() => look_after_keys(&gateway).await,
             _ = resolve.tick() => {

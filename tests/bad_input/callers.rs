@@ -36,6 +36,7 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/jobs/job_none/pause", KEEPERS),
     ("POST", "/v1/jobs/job_none/resume", KEEPERS),
     ("GET", "/v1/audit/entries", &["auditor"]),
+    ("GET", "/v1/device-log", &["auditor", "admin"]),
     ("POST", "/portal/payments", &["portal"]),
 ];
 /// Who asks for acts on keys and agrees to them.

@@ -125,6 +125,10 @@ words! {
         DeviceLogGap = "device_log_gap",
         /// The HSM's own log does not follow what was taken from it before (10.2.1.3).
         DeviceLogBroken = "device_log_broken",
+        /// The HSM's own log ends before what was taken of it: the device's state was set back (10.2.1.3).
+        DeviceLogSetBack = "device_log_set_back",
+        /// The stored log of the HSM was read (10.2.1.3).
+        DeviceLogRead = "device_log_read",
         /// An act on keys was asked for and waits for a second person (10.2.1.2).
         KeyApprovalOpen = "key_approval_open",
         /// A second person agreed to an act on keys (10.2.1.2).

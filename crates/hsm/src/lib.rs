@@ -18,6 +18,6 @@ pub use error::{ErrorClass, Finding, HsmError, InputFault, NameFault};
 pub use names::{Kcv, KeyFilter, KeyInfo, KeyKind, KeyLabel, KeyRef, KeyStatus, KeyVersion, Realm};
 pub use queue::{HsmQueue, QueueLoad, QueueSettings};
 pub use verbs::{
-    Approval, Capabilities, Capability, DestructionRecord, DeviceInfo, DeviceLogPage, Health, Hsm, IvSource,
-    KeySpec, MAX_BATCH, MAX_MESSAGE, MAX_RANDOM,
+    Approval, Capabilities, Capability, DestructionRecord, DeviceInfo, DeviceLogHead, DeviceLogPage, Health,
+    Hsm, IvSource, KeySpec, MAX_BATCH, MAX_MESSAGE, MAX_RANDOM,
 };

@@ -16,8 +16,8 @@ use crate::data_key::{DataKey, SealedDataKey};
 use crate::error::{HsmError, InputFault};
 use crate::names::{KeyFilter, KeyInfo, KeyRef, KeyStatus};
 use crate::verbs::{
-    Approval, Capability, DestructionRecord, DeviceInfo, DeviceLogPage, Health, Hsm, KeySpec, MAX_BATCH,
-    MAX_MESSAGE, MAX_RANDOM,
+    Approval, Capability, DestructionRecord, DeviceInfo, DeviceLogHead, DeviceLogPage, Health, Hsm, KeySpec,
+    MAX_BATCH, MAX_MESSAGE, MAX_RANDOM,
 };
 use house::House;
 use line::Line;
@@ -92,6 +92,13 @@ impl HsmQueue {
     /// Lets the device go that was attached last; `false` when there is only one. Its keys are unknown from now on.
     pub fn detach(&self) -> bool {
         self.house.detach()
+    }
+
+    /// A front for each device, the oldest first: each speaks to its own device alone, whatever is attached here.
+    #[must_use]
+    pub fn each(&self) -> Vec<HsmQueue> {
+        let alone = |line| HsmQueue { house: Arc::new(House::new(line)) };
+        self.house.all().into_iter().map(alone).collect()
     }
 
     /// What waits right now, at all devices.
@@ -323,6 +330,14 @@ impl HsmQueue {
             }
         }
         outcome
+    }
+
+    /// As [`Hsm::signed_log_head`], of the device that makes new keys.
+    ///
+    /// # Errors
+    /// As there, and [`HsmError::Overloaded`] or [`HsmError::Timeout`] of the queue.
+    pub async fn signed_log_head(&self) -> Result<DeviceLogHead, HsmError> {
+        self.house.newest().call(|hsm| hsm.signed_log_head()).await
     }
 }
 

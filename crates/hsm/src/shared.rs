@@ -6,7 +6,9 @@ use crate::context::Context;
 use crate::data_key::{DataKey, SealedDataKey};
 use crate::error::HsmError;
 use crate::names::{KeyFilter, KeyInfo, KeyRef, KeyStatus};
-use crate::verbs::{Approval, DestructionRecord, DeviceInfo, DeviceLogPage, Health, Hsm, KeySpec};
+use crate::verbs::{
+    Approval, DestructionRecord, DeviceInfo, DeviceLogHead, DeviceLogPage, Health, Hsm, KeySpec,
+};
 
 impl<T: Hsm + ?Sized> Hsm for Arc<T> {
     fn describe(&self) -> Result<DeviceInfo, HsmError> {
@@ -73,5 +75,9 @@ impl<T: Hsm + ?Sized> Hsm for Arc<T> {
 
     fn drain_log(&self, after: u64, max: u16) -> Result<DeviceLogPage, HsmError> {
         (**self).drain_log(after, max)
+    }
+
+    fn signed_log_head(&self) -> Result<DeviceLogHead, HsmError> {
+        (**self).signed_log_head()
     }
 }

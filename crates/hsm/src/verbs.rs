@@ -131,11 +131,21 @@ pub trait Hsm: Send + Sync {
         Err(HsmError::Unsupported(Capability::DestroyKey))
     }
 
-    /// Takes entries after number `after` out of the device's own log.
+    /// Takes entries after number `after` out of the device's own log. Asking says that everything up to `after` is
+    /// kept safely elsewhere: the device forgets it. Asked with zero it forgets nothing and gives the oldest it has.
     ///
     /// # Errors
-    /// [`HsmError::Unsupported`] unless the provider offers it.
+    /// [`HsmError::Unsupported`] unless the provider offers it; [`HsmError::InvalidInput`] for a number beyond the
+    /// last entry; [`HsmError::Denied`] where the caller may not take the log away.
     fn drain_log(&self, _after: u64, _max: u16) -> Result<DeviceLogPage, HsmError> {
+        Err(HsmError::Unsupported(Capability::DeviceLog))
+    }
+
+    /// The head of the device's own log under the device's signature.
+    ///
+    /// # Errors
+    /// [`HsmError::Unsupported`] unless the provider offers it, which one with a log need not.
+    fn signed_log_head(&self) -> Result<DeviceLogHead, HsmError> {
         Err(HsmError::Unsupported(Capability::DeviceLog))
     }
 }
@@ -312,12 +322,19 @@ impl DestructionRecord {
     }
 }
 
+/// The head of the device's own log under the device's signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceLogHead {
+    /// What is signed, the signature and the public key, in the device's encoding.
+    pub signed: Vec<u8>,
+}
+
 /// A page of the device's own log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceLogPage {
     /// Entries in the device's encoding, in order.
     pub entries: Vec<Vec<u8>>,
-    /// Number of the last entry in this page.
+    /// Number of the last entry in this page; of an empty page, of the last entry that there was.
     pub last: u64,
     /// Hash of the log's head.
     pub head: [u8; 32],

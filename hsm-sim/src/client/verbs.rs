@@ -1,8 +1,8 @@
 //! The verbs of [`hsm::Hsm`] as requests to the daemon.
 
 use hsm::{
-    Approval, Context, DataKey, DestructionRecord, DeviceInfo, DeviceLogPage, Health, Hsm, HsmError,
-    InputFault, KeyFilter, KeyInfo, KeyRef, KeySpec, KeyStatus, MAX_BATCH, MAX_MESSAGE, MAX_RANDOM,
+    Approval, Context, DataKey, DestructionRecord, DeviceInfo, DeviceLogHead, DeviceLogPage, Health, Hsm,
+    HsmError, InputFault, KeyFilter, KeyInfo, KeyRef, KeySpec, KeyStatus, MAX_BATCH, MAX_MESSAGE, MAX_RANDOM,
     SealedDataKey,
 };
 use zeroize::Zeroizing;
@@ -124,6 +124,10 @@ impl Hsm for SimClient {
 
     fn drain_log(&self, after: u64, max: u16) -> Result<DeviceLogPage, HsmError> {
         self.ask(&Request::DrainLog { after, max }, control::page)
+    }
+
+    fn signed_log_head(&self) -> Result<DeviceLogHead, HsmError> {
+        self.log_head().map(|head| DeviceLogHead { signed: head.encode() })
     }
 }
 

@@ -3,9 +3,9 @@
 use std::sync::RwLockReadGuard;
 
 use hsm::{
-    Approval, Capabilities, Capability, Context, DataKey, DestructionRecord, DeviceInfo, DeviceLogPage,
-    Health, Hsm, HsmError, InputFault, IvSource, KeyFilter, KeyInfo, KeyKind, KeyRef, KeySpec, KeyStatus,
-    MAX_BATCH, MAX_MESSAGE, MAX_RANDOM, SEALED_IV_LEN, SEALED_KEY_LEN, SealedDataKey, WrapSuite,
+    Approval, Capabilities, Capability, Context, DataKey, DestructionRecord, DeviceInfo, DeviceLogHead,
+    DeviceLogPage, Health, Hsm, HsmError, InputFault, IvSource, KeyFilter, KeyInfo, KeyKind, KeyRef, KeySpec,
+    KeyStatus, MAX_BATCH, MAX_MESSAGE, MAX_RANDOM, SEALED_IV_LEN, SEALED_KEY_LEN, SealedDataKey, WrapSuite,
 };
 use zeroize::Zeroizing;
 
@@ -152,6 +152,10 @@ impl Hsm for Device {
 
     fn drain_log(&self, after: u64, max: u16) -> Result<DeviceLogPage, HsmError> {
         self.drain(Role::Auditor, after, max)
+    }
+
+    fn signed_log_head(&self) -> Result<DeviceLogHead, HsmError> {
+        self.log_head().map(|head| DeviceLogHead { signed: head.encode() })
     }
 }
 

@@ -42,6 +42,22 @@ impl SignedHead {
         out.extend_from_slice(head);
         out
     }
+
+    /// The one encoding, signature included.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::with_capacity(200);
+        head_bytes(&mut out, self);
+        out.as_slice().to_vec()
+    }
+
+    /// Reads a head; exact. Whether the signature fits is not asked: [`super::verify_head`] does.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut from = Reader::new(bytes);
+        let head = read_head(&mut from).ok()?;
+        from.finish().is_ok().then_some(head)
+    }
 }
 
 pub(crate) fn head_bytes(out: &mut Writer, head: &SignedHead) {

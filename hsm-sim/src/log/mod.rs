@@ -25,6 +25,12 @@ pub(crate) fn genesis(serial: &[u8; 16]) -> Hash {
     crate::device::primitives::sha256(&[b"pangate/hsm-sim/log/genesis/v1", &serial[..]].concat())
 }
 
+/// The hash of an entry, which the next one carries.
+#[must_use]
+pub fn entry_hash(serial: &[u8; 16], entry: &[u8]) -> Hash {
+    link(serial, entry)
+}
+
 pub(crate) fn link(serial: &[u8; 16], entry: &[u8]) -> Hash {
     crate::device::primitives::sha256(&[b"pangate/hsm-sim/log/entry/v1", &serial[..], entry].concat())
 }

@@ -147,6 +147,7 @@ fn undeclared(bench: &Bench<'_>) -> Verdict {
     if !declared.has(Capability::DeviceLog) {
         let want = HsmError::Unsupported(Capability::DeviceLog);
         expect_error(bench.hsm.drain_log(0, 1), want, "drain_log")?;
+        expect_error(bench.hsm.signed_log_head(), want, "signed_log_head")?;
     }
     Ok(())
 }

@@ -21,7 +21,8 @@ const GRANT: &str = "\
     GRANT SELECT, INSERT, UPDATE, DELETE ON purpose, idempotency, charge, refund, sandbox_book TO pangate_gateway; \
     GRANT SELECT, INSERT ON audit_entry, device_log TO pangate_gateway; \
     GRANT SELECT, INSERT, UPDATE (ended) ON signing_key TO pangate_gateway; \
-    GRANT SELECT ON audit_entry, device_log, signing_key, job, setting, card_list, charge_book, refund_book TO pangate_auditor";
+    GRANT SELECT, INSERT, UPDATE ON device_log_timeline TO pangate_gateway; \
+    GRANT SELECT ON audit_entry, device_log, device_log_timeline, signing_key, job, setting, card_list, charge_book, refund_book TO pangate_auditor";
 
 /// Makes the roles where this login may, and grants them what they need. Where it may not, and they are not there,
 /// nothing is granted: the owner of the tables is then the only one who can work with them.

@@ -5,7 +5,7 @@ use hsm::{Hsm, HsmError, KeyLabel, KeyVersion};
 use super::memory;
 use super::tickets::{agreed, kek, pair, ticket};
 use crate::device::{AccountName, Command, Device, Founding, Realm, Role};
-use crate::log::{Actor, Broken, Entry, Event, LogPolicy, Start, verify, verify_head};
+use crate::log::{Actor, Broken, Entry, Event, LogPolicy, SignedHead, Start, verify, verify_head};
 
 fn some_history(device: &Device) -> Vec<Vec<u8>> {
     for _ in 0..3 {
@@ -24,6 +24,25 @@ fn the_whole_log_verifies_and_tells_what_was_done() {
     let told: Vec<_> = checked.entries.iter().map(|entry| (entry.event, entry.subject.as_str())).collect();
     let approve = (Event::Command(Command::Approve), "rotate kek/card");
     assert_eq!(told[..3], [approve, approve, (Event::Command(Command::RotateKey), "rotate kek/card")]);
+}
+
+#[test]
+fn a_signed_head_travels_whole_or_not_at_all_and_no_bit_of_it_changes_unnoticed() {
+    let device = memory();
+    let entries = some_history(&device);
+    let end = verify(device.serial(), Start::of_device(device.serial()), &entries).unwrap().end;
+    let signed = device.signed_log_head().unwrap().signed;
+    let public = device.log_head().unwrap().public;
+    assert_eq!(SignedHead::decode(&signed), Some(device.log_head().unwrap()));
+    assert_eq!(SignedHead::decode(&signed[1..]), None);
+    assert_eq!(SignedHead::decode(&[&signed[..], &[0]].concat()), None);
+    for bit in 0..signed.len() * 8 {
+        let mut altered = signed.clone();
+        altered[bit / 8] ^= 1 << (bit % 8);
+        let noticed =
+            SignedHead::decode(&altered).is_none_or(|head| verify_head(end, &head, &public).is_err());
+        assert!(noticed, "bit {bit}");
+    }
 }
 
 #[test]
