@@ -1,7 +1,7 @@
 //! Requests a second through the real gateway over TLS 1.3 with distinct cards, on SQLite and on PostgreSQL, beside what
 //! the same machine does in the same run without us: raw inserts of the same bytes, and a TLS echo by our own door.
 //!
-//! `cargo bench --bench load [-- SECONDS [ROUNDS]]`. Every answer is checked; a wrong one ends the run. Each figure is a
+//! `cargo bench --bench load [-- SECONDS [ROUNDS [NAME]]]`, where NAME keeps the figures whose name has it. Every answer is checked; a wrong one ends the run. Each figure is a
 //! median over the rounds, which take turns so that a noisy minute touches everything alike.
 #![expect(
     clippy::unwrap_used,
@@ -42,8 +42,10 @@ fn main() {
     }
     let mut numbers = std::env::args().filter_map(|argument| argument.parse().ok());
     let (seconds, rounds) = (numbers.next().unwrap_or(3), numbers.next().unwrap_or(5));
+    let only =
+        std::env::args().skip(1).find(|argument| argument.starts_with(|c: char| c.is_ascii_alphabetic()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    runtime.block_on(run(Duration::from_secs(seconds), rounds));
+    runtime.block_on(run(Duration::from_secs(seconds), rounds, only.as_deref().unwrap_or_default()));
 }
 
 /// A server of the bench that cannot do without its cluster.
@@ -70,32 +72,28 @@ impl Bench {
     }
 }
 
-async fn run(length: Duration, rounds: u64) {
+async fn run(length: Duration, rounds: u64, only: &str) {
     let mut bench = Bench::start().await;
     let database = bench.cluster.database().unwrap();
     pgbench::prepare(&bench.cluster, &database.name);
     let mut figures = Figures::default();
     for round in 1..=rounds {
         eprintln_progress(round, rounds);
-        figures.note("raw SQLite, 1 row a commit", raw::inserts(bench.folder(), 1, length).await);
-        figures.note("raw SQLite, 64 rows a commit", raw::inserts(bench.folder(), 64, length).await);
-        for clients in CONNECTIONS {
-            let rows = pgbench::inserts(&bench.cluster, &database.name, clients, 1, length);
-            figures.note(&format!("raw PostgreSQL, 1 row a commit, {clients} clients"), rows);
-        }
-        let rows = pgbench::inserts(&bench.cluster, &database.name, 4, 64, length);
-        figures.note("raw PostgreSQL, 64 rows a commit, 4 clients", rows);
-        let echo = Target::of(&bench.sqlite, &bench.echo.url);
-        figures.measure("TLS echo, 64 connections", client::measure(&echo, &Call::Echo, 64, length).await);
+        baselines(&bench, &database.name, length, only, &mut figures).await;
         for (name, system) in [("SQLite", &bench.sqlite), ("PostgreSQL", &bench.postgres)] {
             let target = Target::of(system, &system.url);
             for connections in CONNECTIONS {
-                let line = client::measure(&target, &Call::Tokenize, connections, length).await;
-                figures.measure(&format!("tokens, {name}, {connections} connections"), line);
+                let name = format!("tokens, {name}, {connections} connections");
+                if name.contains(only) {
+                    let line = client::measure(&target, &Call::Tokenize, connections, length).await;
+                    figures.measure(&name, line);
+                }
             }
-            let token = client::one_token(&target).await;
-            let line = client::measure(&target, &Call::Read(token), 64, length).await;
-            figures.measure(&format!("GET token, {name}, 64 connections"), line);
+            let name = format!("GET token, {name}, 64 connections");
+            if name.contains(only) {
+                let token = client::one_token(&target).await;
+                figures.measure(&name, client::measure(&target, &Call::Read(token), 64, length).await);
+            }
         }
     }
     for (name, system) in [("SQLite", &mut bench.sqlite), ("PostgreSQL", &mut bench.postgres)] {
@@ -103,8 +101,30 @@ async fn run(length: Duration, rounds: u64) {
         figures.note(&format!("resident MiB of the gateway on {name}, after the load"), memory);
     }
     figures.print();
-    rotation::beside_load(&bench.sqlite, length).await;
+    if only.is_empty() {
+        rotation::beside_load(&bench.sqlite, length).await;
+    }
     drop(bench.postgres);
+}
+
+async fn baselines(bench: &Bench, database: &str, length: Duration, only: &str, figures: &mut Figures) {
+    for rows in [1, 64] {
+        let name = format!("raw SQLite, {rows} row(s) a commit");
+        if name.contains(only) {
+            figures.note(&name, raw::inserts(bench.folder(), rows, length).await);
+        }
+    }
+    for (clients, rows) in [(1, 1), (16, 1), (64, 1), (4, 64)] {
+        let name = format!("raw PostgreSQL, {rows} row(s) a commit, {clients} client(s)");
+        if name.contains(only) {
+            figures.note(&name, pgbench::inserts(&bench.cluster, database, clients, rows, length));
+        }
+    }
+    let name = "TLS echo, 64 connections";
+    if name.contains(only) {
+        let echo = Target::of(&bench.sqlite, &bench.echo.url);
+        figures.measure(name, client::measure(&echo, &Call::Echo, 64, length).await);
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "who waits minutes sees that it goes on")]

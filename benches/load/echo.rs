@@ -26,9 +26,12 @@ struct Echo;
 impl Dispatch for Echo {
     fn dispatch(&self, request: Request<Inbound>, _peer: Peer) -> BoxFuture<'static, Response<Full<Bytes>>> {
         Box::pin(async move {
-            let read = request.into_body().collect().await;
+            let (mut body, mut whole) = (request.into_body(), true);
+            while let Some(frame) = body.frame().await {
+                whole &= frame.is_ok();
+            }
             let mut response = Response::new(Full::new(Bytes::from_static(ANSWER.as_bytes())));
-            *response.status_mut() = if read.is_ok() { StatusCode::CREATED } else { StatusCode::BAD_REQUEST };
+            *response.status_mut() = if whole { StatusCode::CREATED } else { StatusCode::BAD_REQUEST };
             response
         })
     }

@@ -13,7 +13,7 @@ pub(crate) async fn inserts(folder: &Path, batch: u32, length: Duration) -> f64 
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
     let mut connection = options.connect().await.unwrap();
-    sqlx::query("CREATE TABLE raw (token TEXT PRIMARY KEY, fingerprint BLOB UNIQUE, envelope BLOB) STRICT")
+    sqlx::query("CREATE TABLE IF NOT EXISTS raw (token TEXT PRIMARY KEY, fingerprint BLOB UNIQUE, envelope BLOB) STRICT")
         .execute(&mut connection)
         .await
         .unwrap();

@@ -47,7 +47,7 @@ impl Figures {
         println!();
         println!("{:<76} {:>7} {:>7}", "ratio of medians of the same rounds", "is", "aim");
         let rate = |name: &str| self.rate(name);
-        let raw_64 = "raw PostgreSQL, 1 row a commit, 64 clients";
+        let raw_64 = "raw PostgreSQL, 1 row(s) a commit, 64 client(s)";
         let echo = "TLS echo, 64 connections";
         let rows = [
             (
@@ -58,17 +58,18 @@ impl Figures {
             (
                 "PostgreSQL, 16 connections / raw rows of 16 clients",
                 rate("tokens, PostgreSQL, 16 connections")
-                    / rate("raw PostgreSQL, 1 row a commit, 16 clients"),
+                    / rate("raw PostgreSQL, 1 row(s) a commit, 16 client(s)"),
                 ">= 0.8",
             ),
             (
                 "PostgreSQL, latency of one connection / raw commit of one client",
-                rate("raw PostgreSQL, 1 row a commit, 1 clients") / rate("tokens, PostgreSQL, 1 connections"),
+                rate("raw PostgreSQL, 1 row(s) a commit, 1 client(s)")
+                    / rate("tokens, PostgreSQL, 1 connections"),
                 "<= 1.5",
             ),
             (
                 "SQLite, 64 connections / raw rows, 1 a commit",
-                rate("tokens, SQLite, 64 connections") / rate("raw SQLite, 1 row a commit"),
+                rate("tokens, SQLite, 64 connections") / rate("raw SQLite, 1 row(s) a commit"),
                 ">= 5.0",
             ),
             (
