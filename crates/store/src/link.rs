@@ -2,6 +2,7 @@
 
 use crate::failure::Failure;
 use crate::postgres::{self, Server};
+use crate::rows::Whole;
 use crate::sqlite::{self, Place};
 use crate::{Dialect, Row, Settings, Sheet, StoreError, Value};
 use sqlx::{Connection, PgConnection, SqliteConnection};
@@ -126,6 +127,22 @@ impl Link {
             Link::Sqlite(connection) => sqlite::statement::add(connection, sql, rows).await,
             Link::Postgres { connection, patience } => {
                 timed(*patience, postgres::statement::add(connection, sql, rows)).await
+            }
+        }
+    }
+
+    /// Adds the rows of several tables in one message that is a transaction by itself, all of them or none. The answer is
+    /// whether all found their place.
+    pub(crate) async fn add_whole(
+        &mut self,
+        sheets: Vec<&'static Sheet>,
+        rows: &[Vec<&[Value]>],
+    ) -> Result<bool, Failure> {
+        match self {
+            Link::Sqlite(connection) => sqlite::statement::add_whole(connection, &sheets, rows).await,
+            Link::Postgres { connection, patience } => {
+                let whole = Whole::postgres(sheets);
+                timed(*patience, postgres::statement::add_whole(connection, whole, rows)).await
             }
         }
     }

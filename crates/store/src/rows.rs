@@ -107,16 +107,105 @@ impl Rows {
     }
 }
 
+/// One text that adds rows to several tables, and ends in an error when a row found no place.
+pub(crate) struct Whole {
+    pub(crate) sql: String,
+    /// The sheets in the order of the text's parameters.
+    pub(crate) sheets: Vec<&'static Sheet>,
+}
+
+/// The error with which a text of [`Whole`] ends when a row found no place: PostgreSQL's division by zero.
+pub(crate) const NO_PLACE: &str = "22012";
+
+/// SQLite: one layer of a transaction that adds the same number of rows to each sheet. `first` begins the transaction,
+/// `last` commits it; a row without a place breaks the rule of the session's table `placed` in between.
+pub(crate) fn layer_of_sqlite(sheets: &[&'static Sheet], count: usize, first: bool, last: bool) -> String {
+    let mut sql = String::with_capacity(8192);
+    if first {
+        sql.push_str("BEGIN IMMEDIATE; ");
+    }
+    let mut parameter = 0;
+    for sheet in sheets {
+        sheet.insert_of_sqlite(&mut sql, count, parameter);
+        let _ = write!(sql, "; INSERT INTO temp.placed SELECT 0 WHERE changes() <> {count}; ");
+        parameter += sheet.columns.len() * count;
+    }
+    if last {
+        sql.push_str("COMMIT");
+    }
+    sql
+}
+
+impl Whole {
+    /// PostgreSQL: one statement, which is a transaction by itself where none is open. After the columns of every sheet
+    /// it takes how many rows there are in all.
+    pub(crate) fn postgres(sheets: Vec<&'static Sheet>) -> Whole {
+        let (mut sql, mut parameter) = (String::with_capacity(2048), 0);
+        for (at, sheet) in sheets.iter().enumerate() {
+            let _ = write!(sql, "{} a{at} AS (", if at == 0 { "WITH" } else { "," });
+            sheet.insert_of_postgres(&mut sql, parameter);
+            sql.push_str(" RETURNING 1)");
+            parameter += sheet.columns.len();
+        }
+        let placed = (0..sheets.len())
+            .map(|at| format!("(SELECT count(*) FROM a{at})"))
+            .collect::<Vec<_>>()
+            .join(" + ");
+        let _ = write!(sql, " SELECT 1 / (CASE WHEN {placed} = ${} THEN 1 ELSE 0 END) AS n", parameter + 1);
+        Whole { sql, sheets }
+    }
+}
+
 impl Sheet {
     /// The statement that adds `count` rows. PostgreSQL gets one array for each column, SQLite one parameter for each
     /// value. Made of the program's own constants alone.
     pub(crate) fn statement(&self, dialect: Dialect, count: usize) -> String {
         let mut sql = String::with_capacity(512);
-        let names = self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ");
-        if dialect == Dialect::Sqlite {
-            sql.push_str(&self.values_of_sqlite(&names, count));
+        match dialect {
+            Dialect::Sqlite => self.insert_of_sqlite(&mut sql, count, 0),
+            Dialect::Postgres => self.insert_of_postgres(&mut sql, 0),
         }
-        let _ = write!(sql, "INSERT INTO {} ({names}", self.table);
+        sql
+    }
+
+    fn names(&self) -> String {
+        self.columns.iter().map(|column| column.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// `first`: how many parameters the text has before this one's.
+    fn insert_of_postgres(&self, sql: &mut String, first: usize) {
+        self.insert_into(sql, &format!("(${}::text[])[1]", first + 1));
+        let arrays = self
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(at, column)| format!("${}::{}[]", first + at + 1, postgres_type(column.kind)))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let _ = write!(sql, " FROM unnest({arrays}) WITH ORDINALITY AS n ({}, nth)", self.names());
+        self.where_needed(sql, Dialect::Postgres);
+    }
+
+    /// `first`: how many parameters the text has before this one's.
+    pub(crate) fn insert_of_sqlite(&self, sql: &mut String, count: usize, first: usize) {
+        let _ = write!(sql, "WITH n ({}, nth) AS (VALUES ", self.names());
+        let mut parameter = first;
+        for row in 1..=count {
+            sql.push_str(if row == 1 { "(" } else { ", (" });
+            for _ in self.columns {
+                parameter += 1;
+                let _ = write!(sql, "${parameter}, ");
+            }
+            let _ = write!(sql, "{row})");
+        }
+        sql.push_str(") ");
+        self.insert_into(sql, &format!("${}", first + 1));
+        sql.push_str(" FROM n");
+        self.where_needed(sql, Dialect::Sqlite);
+    }
+
+    fn insert_into(&self, sql: &mut String, group: &str) {
+        let _ = write!(sql, "INSERT INTO {} ({}", self.table, self.names());
         if let Some(numbered) = self.numbered {
             let _ = write!(sql, ", {}", numbered.column);
         }
@@ -124,29 +213,15 @@ impl Sheet {
             self.columns.iter().map(|column| format!("n.{}", column.name)).collect::<Vec<_>>().join(", ");
         let _ = write!(sql, ") SELECT {own}");
         if let Some(Numbered { column, within }) = self.numbered {
-            let group = match dialect {
-                Dialect::Sqlite => "$1",
-                Dialect::Postgres => "($1::text[])[1]",
-            };
             let _ = write!(
                 sql,
                 ", COALESCE((SELECT MAX({column}) + 1 FROM {} WHERE {within} = {group}), 0) + n.nth - 1",
                 self.table
             );
         }
-        match dialect {
-            Dialect::Sqlite => sql.push_str(" FROM n"),
-            Dialect::Postgres => {
-                let arrays = self
-                    .columns
-                    .iter()
-                    .enumerate()
-                    .map(|(at, column)| format!("${}::{}[]", at + 1, postgres_type(column.kind)))
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                let _ = write!(sql, " FROM unnest({arrays}) WITH ORDINALITY AS n ({names}, nth)");
-            }
-        }
+    }
+
+    fn where_needed(&self, sql: &mut String, dialect: Dialect) {
         match self.needs {
             None => sql.push_str(" WHERE true"),
             Some(Needs { table, key, column, condition }) => {
@@ -159,22 +234,6 @@ impl Sheet {
             }
         }
         sql.push_str(" ON CONFLICT DO NOTHING");
-        sql
-    }
-
-    fn values_of_sqlite(&self, names: &str, count: usize) -> String {
-        let mut sql = format!("WITH n ({names}, nth) AS (VALUES ");
-        let mut parameter = 0;
-        for row in 1..=count {
-            sql.push_str(if row == 1 { "(" } else { ", (" });
-            for _ in self.columns {
-                parameter += 1;
-                let _ = write!(sql, "${parameter}, ");
-            }
-            let _ = write!(sql, "{row})");
-        }
-        sql.push_str(") ");
-        sql
     }
 }
 

@@ -51,7 +51,13 @@ impl Store {
         let tally = Arc::new(Tally::default());
         let (queue, waiting) = mpsc::channel(settings.queue.max(1));
         let settings = Settings { batch: settings.batch.max(1), ..settings };
-        let writer = Writer { home, settings, tally: Arc::clone(&tally), link: Some(link), away: None };
+        let writer = Writer {
+            home,
+            settings,
+            tally: Arc::clone(&tally),
+            link: Some((link, tokio::time::Instant::now())),
+            away: None,
+        };
         tokio::spawn(writer.run(waiting));
         Ok(Store { queue, engine, tally })
     }

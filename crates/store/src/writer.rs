@@ -16,6 +16,9 @@ mod adding;
 /// How long a place that could not be reached is left alone: those who wait meanwhile are answered at once.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// After this time without work a connection is asked whether it is there before it is relied on.
+const IDLE: Duration = Duration::from_millis(500);
+
 /// What the writer is asked for.
 pub(crate) enum Message {
     /// Run an act in the next transaction.
@@ -53,7 +56,7 @@ pub(crate) struct Writer {
     pub(crate) settings: Settings,
     pub(crate) tally: Arc<Tally>,
     /// Missing after a failed transaction; the next batch opens a new one, and so the store heals by itself.
-    pub(crate) link: Option<Link>,
+    pub(crate) link: Option<(Link, Instant)>,
     /// What opening failed with last, and when.
     pub(crate) away: Option<(StoreError, Instant)>,
 }
@@ -81,7 +84,7 @@ impl Writer {
                 Some(Message::Act(_) | Message::Add(_)) | None => {}
             }
         }
-        if let Some(link) = self.link.take() {
+        if let Some((link, _)) = self.link.take() {
             link.close().await;
         }
         if let Some(reply) = closing {
@@ -138,34 +141,42 @@ impl Writer {
 
     async fn transact(
         &mut self,
-        waiting: &mut impl Iterator<Item = Box<dyn Act>>,
+        waiting: &mut impl ExactSizeIterator<Item = Box<dyn Act>>,
         held: &mut Vec<Box<dyn Held>>,
         additions: &[Addition],
         added: &mut Vec<Result<(), StoreError>>,
     ) -> Result<(), StoreError> {
         self.home.check()?;
         let mut link = self.link().await?;
+        if held.is_empty() && waiting.len() == 0 {
+            match adding::add_whole(&mut link, additions).await {
+                Ok(true) => {
+                    added.extend(additions.iter().map(|_| Ok(())));
+                    self.keep(link);
+                    return Ok(());
+                }
+                // Somebody's row has no place: one request after the other.
+                Ok(false) => {}
+                Err(failure) if failure.error == StoreError::Busy && !failure.ends_transaction => {
+                    self.keep(link);
+                    return Err(StoreError::Busy);
+                }
+                Err(failure) => return Err(abandon(link, failure.error).await),
+            }
+        }
         // Statements that belong together go to the database in one message.
         match link.begin().await {
             Ok(()) => {}
             Err(failure) if failure.error == StoreError::Busy => {
                 // No transaction was begun, so this connection is as good as before.
-                self.link = Some(link);
+                self.keep(link);
                 return Err(StoreError::Busy);
-            }
-            Err(failure) if link.dialect() == Dialect::Postgres && failure.ends_transaction => {
-                // It ended while it lay idle: a restart, a failover. A new one, and then the truth.
-                link.close().await;
-                link = self.home.writer(&self.settings).await?;
-                if let Err(failure) = link.begin().await {
-                    return Err(abandon(link, failure.error).await);
-                }
             }
             Err(failure) => return Err(abandon(link, failure.error).await),
         }
         match run_all(&mut link, waiting, held, additions, added, &self.settings).await {
             Ok(()) => {
-                self.link = Some(link);
+                self.keep(link);
                 Ok(())
             }
             Err(error) => Err(abandon(link, error).await),
@@ -174,8 +185,12 @@ impl Writer {
 
     /// The connection that is there, or a new one. After a failure to open one, the next try waits a moment.
     async fn link(&mut self) -> Result<Link, StoreError> {
-        if let Some(link) = self.link.take() {
-            return Ok(link);
+        if let Some((mut link, used)) = self.link.take() {
+            // It may have ended while it lay idle: a restart, a failover. Asked first, nobody's rows are lost with it.
+            if used.elapsed() < IDLE || link.control("SELECT 1").await.is_ok() {
+                return Ok(link);
+            }
+            link.close().await;
         }
         if let Some((error, since)) = self.away
             && since.elapsed() < PAUSE
@@ -194,6 +209,10 @@ impl Writer {
         }
     }
 
+    fn keep(&mut self, link: Link) {
+        self.link = Some((link, Instant::now()));
+    }
+
     async fn checkpoint(&mut self) -> Result<(), StoreError> {
         self.home.check()?;
         let mut link = self.link().await?;
@@ -202,7 +221,7 @@ impl Writer {
             // PostgreSQL's log is its own, and is read by its standbys.
             Dialect::Postgres => Ok(()),
         };
-        self.link = Some(link);
+        self.keep(link);
         answer
     }
 }

@@ -3,6 +3,7 @@
 use super::argument::Argument;
 use super::sqlstate::read_error;
 use crate::failure::Failure;
+use crate::rows::{NO_PLACE, Whole};
 use crate::{Row, SqlCode, StoreError, Value};
 use sqlx::postgres::{PgArguments, PgStatement};
 use sqlx::{Arguments, AssertSqlSafe, Either, Executor, PgConnection, SqlSafeStr, Statement};
@@ -57,6 +58,29 @@ pub(crate) async fn add(
     let done =
         statement.query_with(bound(&statement, columns)?).execute(connection).await.map_err(read_error)?;
     Ok(done.rows_affected())
+}
+
+/// Adds the rows of several tables in one message, all of them or none. The answer is whether all found their place.
+pub(crate) async fn add_whole(
+    connection: &mut PgConnection,
+    whole: Whole,
+    rows: &[Vec<&[Value]>],
+) -> Result<bool, Failure> {
+    let count = Value::Integer(rows.iter().map(Vec::len).sum::<usize>().try_into().unwrap_or(i64::MAX));
+    let mut arguments = Vec::new();
+    for (sheet, rows) in whole.sheets.iter().zip(rows) {
+        for at in 0..sheet.columns.len() {
+            arguments.push(Argument::many(rows.iter().filter_map(|row| row.get(at)).collect()));
+        }
+    }
+    arguments.push(Argument::one(&count));
+    let statement = connection.prepare(AssertSqlSafe(whole.sql).into_sql_str()).await.map_err(read_error)?;
+    let bound = bound(&statement, arguments.into_iter())?;
+    match statement.query_with(bound).execute(connection).await {
+        Ok(_) => Ok(true),
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(NO_PLACE) => Ok(false),
+        Err(error) => Err(read_error(error)),
+    }
 }
 
 /// Kept prepared by the connection under its text; the first time it also learns the parameters' types.

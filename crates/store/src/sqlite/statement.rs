@@ -1,6 +1,7 @@
 //! Running one statement on a SQLite connection, and reading SQLite's result codes.
 
 use crate::failure::Failure;
+use crate::rows::{MOST_ROWS, Sheet, layer_of_sqlite};
 use crate::{Row, SqlCode, StoreError, Value};
 use futures_util::TryStreamExt;
 use sqlx::query::Query;
@@ -57,13 +58,58 @@ pub(crate) async fn add(
     rows: &[&[Value]],
 ) -> Result<u64, Failure> {
     let query = sqlx::query(AssertSqlSafe(sql));
-    let query = rows.iter().flat_map(|row| row.iter()).fold(query, |query, value| match value {
+    let query = rows.iter().flat_map(|row| row.iter()).fold(query, with);
+    query.execute(connection).await.map(|done| done.rows_affected()).map_err(read_error)
+}
+
+/// Adds the same number of rows to each sheet in a transaction of its own: all of them, or none. The answer is whether all
+/// found their place; sheets with different numbers of rows are not tried.
+pub(crate) async fn add_whole(
+    connection: &mut SqliteConnection,
+    sheets: &[&'static Sheet],
+    rows: &[Vec<&[Value]>],
+) -> Result<bool, Failure> {
+    let count = rows.first().map_or(0, Vec::len);
+    if count == 0 || rows.iter().any(|rows| rows.len() != count) {
+        return Ok(false);
+    }
+    let mut done = 0;
+    while done < count {
+        let left = count - done;
+        // Powers of two, so that few different texts are kept prepared.
+        let size = MOST_ROWS.min(1 << left.ilog2());
+        let sql = layer_of_sqlite(sheets, size, done == 0, size == left);
+        let query = rows
+            .iter()
+            .flat_map(|rows| rows.iter().skip(done).take(size))
+            .flat_map(|row| row.iter())
+            .fold(sqlx::query(AssertSqlSafe(sql)), with);
+        if let Err(error) = query.execute(&mut *connection).await {
+            let failure = read_error(error);
+            if failure.error == StoreError::Busy && done == 0 {
+                // The lock was not free: nothing was begun.
+                return Err(Failure { error: StoreError::Busy, ends_transaction: false });
+            }
+            if failure.ends_transaction {
+                return Err(failure);
+            }
+            execute(connection, None, "ROLLBACK", Vec::new())
+                .await
+                .map_err(|_| Failure::fatal(failure.error))?;
+            return Ok(false);
+        }
+        done += size;
+    }
+    Ok(true)
+}
+
+fn with<'q>(query: Query<'q, Sqlite, SqliteArguments>, value: &Value) -> Query<'q, Sqlite, SqliteArguments> {
+    match value {
         Value::Null => query.bind(None::<i64>),
         Value::Integer(number) => query.bind(*number),
         Value::Text(text) => query.bind(text.clone()),
         Value::Bytes(bytes) => query.bind(bytes.clone()),
-    });
-    query.execute(connection).await.map(|done| done.rows_affected()).map_err(read_error)
+    }
 }
 
 /// The statement with its arguments, kept prepared by the connection under its text. Both parts of the text are

@@ -1,9 +1,10 @@
 //! Adding the rows of many requests: all at once, and one request after the other when somebody's row finds no place.
 
 use super::{Addition, Boundary};
+use crate::failure::Failure;
 use crate::link::Link;
 use crate::rows::{MOST_ROWS, Rows};
-use crate::{StoreError, Value};
+use crate::{Dialect, StoreError, Value};
 
 /// Adds every request's rows after the acts, and leaves an answer for each. An error ends the whole transaction.
 pub(super) async fn add_all(
@@ -29,6 +30,23 @@ pub(super) async fn add_all(
         added.push(answer);
     }
     Ok(boundary)
+}
+
+/// Adds every request's rows in as few messages as the database allows, as a transaction of its own. `false` when some
+/// row found no place, and then nothing was added.
+pub(super) async fn add_whole(link: &mut Link, additions: &[Addition]) -> Result<bool, Failure> {
+    let requests = || additions.iter().map(|addition| &addition.rows);
+    let sheets = Rows::sheets(requests());
+    let rows: Vec<Vec<&[Value]>> =
+        sheets.iter().map(|sheet| requests().flat_map(|request| request.of(sheet)).collect()).collect();
+    match link.add_whole(sheets, &rows).await {
+        // On SQLite somebody holds the one lock; on PostgreSQL a row's, and then the others go on without it.
+        Err(failure) if failure.error == StoreError::Busy && link.dialect() == Dialect::Sqlite => {
+            Err(failure)
+        }
+        Err(failure) if !failure.ends_transaction => Ok(false),
+        answer => answer,
+    }
 }
 
 /// One statement for each table, or a few where there are many rows.
