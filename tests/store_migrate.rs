@@ -259,6 +259,34 @@ async fn a_vault_moves_to_postgres_through_kills_and_everything_goes_on_there() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_move_goes_on_from_the_moments_between_its_two_databases() {
+    let system = System::start_on_sqlite().await;
+    let target = Cluster::shared_database().unwrap();
+    // It died when the file was fenced and the target knew nothing yet.
+    let file = Store::open(&system.store_url(), Settings::default()).await.unwrap();
+    file.fence("hand").await.unwrap();
+    let (status, said) = migrate(&system, &target);
+    assert_eq!(status, 0, "{said}");
+    assert_eq!(last_line(&said)["by_this_run"], true);
+    // It died when the target was open and the file had not heard of it.
+    let state = || async {
+        let row = file.look("SELECT value FROM setting WHERE name = 'store.move'", Vec::new()).await.unwrap();
+        row.unwrap().text("value").unwrap()
+    };
+    assert_eq!(state().await, "left hand");
+    file.fence("hand").await.unwrap();
+    assert_eq!(state().await, "leaving hand");
+    let entries = "SELECT COUNT(*) AS n FROM audit_entry";
+    let there = Store::open(&target.url, Settings::default()).await.unwrap();
+    let before = there.look(entries, Vec::new()).await.unwrap().unwrap().integer("n").unwrap();
+    let (status, said) = migrate(&system, &target);
+    assert_eq!(status, 0, "{said}");
+    assert_eq!((&last_line(&said)["by_this_run"], state().await.as_str()), (&json!(false), "left hand"));
+    let after = there.look(entries, Vec::new()).await.unwrap().unwrap().integer("n").unwrap();
+    assert_eq!(after, before, "a move is recorded once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_gateway_acknowledged_while_the_move_began_is_on_the_other_side() {
     let mut system = System::start_on_sqlite().await;
     let target = Cluster::shared_database().unwrap();
@@ -307,6 +335,9 @@ async fn a_move_that_is_given_up_leaves_the_file_as_it_was() {
     assert!(killed_at(&system, &target, 5).await >= 5);
     let card = json!({ "card": { "number": cards::generated(1), "exp_month": 12, "exp_year": 2034 } });
     system.post("portal", "/v1/tokens", &card).await.is_problem(503, "store_unavailable");
+    let ready = support::wire::plain_client().get(format!("{}/readyz", system.ops));
+    let ready = Answer::of(ready).await;
+    assert!(ready.status == 503 && ready.text.contains("moved"), "{}", ready.text);
     let (status, said) = reopen(&system);
     assert_eq!(status, 0, "{said}");
     // The gateway that ran all the while goes on.

@@ -248,6 +248,29 @@ async fn the_auditor_verifies_and_sees_no_card(site: &Site) {
     }
 }
 
+#[tokio::test]
+async fn the_guides_statements_make_a_database_whose_logins_can_do_their_work() {
+    let guide = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/postgres.md")).unwrap();
+    let block = guide.split("```sql setup\n").nth(1).unwrap().split("```").next().unwrap();
+    let cluster = Cluster::start("").unwrap();
+    let site = Site { cluster, folder: tempfile::tempdir().unwrap() };
+    for statement in block.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+        site.sql("postgres", statement);
+    }
+    for login in ["vault_owner", "vault_gateway", "vault_auditor"] {
+        site.sql("postgres", &format!("ALTER ROLE {login} PASSWORD '{login}'"));
+        pangate::cli::setup::write_secret(&site.password(login), login).unwrap();
+    }
+    site.cluster.demand_passwords().unwrap();
+    let (status, said) = site.prepare("vault_owner");
+    let told = json_of(&said);
+    assert_eq!((status, &told["granted"], &told["not_handed_over"]), (0, &json!(true), &json!(0)), "{said}");
+    let append = "INSERT INTO setting (name, value) VALUES ('a', 'b')";
+    assert_eq!(site.asks("vault_gateway", append).await, Ok(()));
+    assert_eq!(site.asks("vault_auditor", append).await, Err(StoreError::Denied));
+    assert_eq!(site.asks("vault_auditor", "SELECT leaf FROM audit_entry").await, Ok(()));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_without_the_right_to_migrate_is_told_what_to_run() {
     let site = Site::new();

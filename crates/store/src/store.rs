@@ -2,7 +2,7 @@
 
 use crate::act::{Boxed, Typed};
 use crate::link::{Home, Link};
-use crate::moving::{MoveState, move_of};
+use crate::moving::{Move, MoveState, move_of};
 use crate::postgres::{self, Readers, Server};
 use crate::settings::Tally;
 use crate::sqlite::statement::read_error;
@@ -170,7 +170,11 @@ impl Store {
             Engine::Sqlite { place, .. } => place.check()?,
             Engine::Postgres { .. } => {}
         }
-        self.look("SELECT name FROM setting LIMIT 1", Vec::new()).await?;
+        if let Some(Move { state: MoveState::Leaving | MoveState::Left, .. }) =
+            move_of(&mut self.clone()).await?
+        {
+            return Err(StoreError::Moved);
+        }
         let probe = self.tally.suspect();
         self.commit(move |work| {
             Box::pin(async move {

@@ -6,8 +6,14 @@ use super::{Server, statement};
 use crate::{Dialect, Prepared, StoreError};
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
+use std::sync::LazyLock;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
+/// Without the driver's own lock, which only one vendor's database has: [`alone`] comes before.
+static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!("./migrations/postgres");
+    migrations.set_locking(false);
+    migrations
+});
 
 /// A writing connection to a database whose schema is this release's. A login that may only read and write data is
 /// enough when the schema is up to date.
