@@ -7,6 +7,7 @@ pub mod init;
 pub mod keys;
 pub mod scan;
 pub mod setup;
+pub mod store;
 pub mod user;
 
 use clap::{Parser, Subcommand, ValueEnum};
@@ -53,6 +54,8 @@ enum Command {
     User(user::Arguments),
     /// List, rotate, retire, destroy and move keys, with two people.
     Keys(keys::Arguments),
+    /// Prepare a database, and move the vault from SQLite to PostgreSQL.
+    Store(store::Arguments),
     /// Verify the audit log.
     Audit(audit::Arguments),
     /// Search files, folders and databases for card numbers.
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
             Command::Demo(arguments) => demo::run(arguments, format).await,
             Command::User(arguments) => user::run(arguments, format).await,
             Command::Keys(arguments) => keys::run(arguments, format).await,
+            Command::Store(arguments) => store::run(arguments, format).await,
             Command::Audit(arguments) => audit::run(arguments, format).await,
             Command::Scan(arguments) => scan::run(arguments, format).await,
         }

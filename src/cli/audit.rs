@@ -41,6 +41,9 @@ struct Verify {
     /// postgres://auditor@db/vault.
     #[arg(long, value_name = "URL")]
     db: Option<String>,
+    /// File of mode 0600 with the password of the login in --db.
+    #[arg(long, value_name = "FILE", requires = "db")]
+    password_file: Option<PathBuf>,
     /// Only this log.
     #[arg(long)]
     log: Option<String>,
@@ -138,7 +141,7 @@ async fn open(wanted: &Verify) -> Result<(Store, Option<LogName>, Option<Noted>)
         None => None,
     };
     let database = match &wanted.db {
-        Some(url) => Database::at(url.clone()),
+        Some(url) => Database { password_file: wanted.password_file.clone(), ..Database::at(url.clone()) },
         None => {
             Settings::read(&wanted.config, &crate::settings::environment())
                 .map_err(|error| error.to_string())?

@@ -5,7 +5,10 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use store::{Store, StoreError};
+use store::{Dialect, Prepared, Store, StoreError};
+
+/// How long one statement of a move may take.
+const MOVE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// `[store]`
 #[derive(Debug, Clone, Deserialize)]
@@ -60,7 +63,40 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`], which names the setting to change.
     pub async fn open(&self) -> Result<Store, DatabaseError> {
-        self.open_as(None).await
+        self.open_as(store::Settings::default()).await
+    }
+
+    /// Brings its schema, roles and rights up to date.
+    ///
+    /// # Errors
+    /// [`DatabaseError`], which names the setting to change.
+    pub async fn prepare(&self) -> Result<Prepared, DatabaseError> {
+        Ok(Store::prepare(&self.address()?, store::Settings::default()).await?)
+    }
+
+    /// PostgreSQL: a table in it that is none of pangate's, if there is one.
+    ///
+    /// # Errors
+    /// [`DatabaseError`], which names the setting to change.
+    pub async fn stranger(&self) -> Result<Option<String>, DatabaseError> {
+        Ok(Store::stranger(&self.address()?, store::Settings::default()).await?)
+    }
+
+    /// Opens it for a move of the vault, which asks for more at a time than a request does. `log` is the audit log of
+    /// the gateway that moves, where it moves to.
+    ///
+    /// # Errors
+    /// [`DatabaseError`], which names the setting to change.
+    pub async fn open_for_move(&self, log: Option<&audit::LogName>) -> Result<Store, DatabaseError> {
+        let bounds = store::Settings {
+            busy_timeout: MOVE_PATIENCE / 4,
+            act_timeout: MOVE_PATIENCE,
+            lock_timeout: MOVE_PATIENCE / 4,
+            sole: log.map(sole),
+            arriving: true,
+            ..store::Settings::default()
+        };
+        Ok(Store::open(&self.address()?, bounds).await?)
     }
 
     /// Opens it for the gateway whose audit log has that name, which no other running gateway may have.
@@ -68,21 +104,23 @@ impl Database {
     /// # Errors
     /// [`DatabaseError`], which names the setting to change.
     pub async fn open_for(&self, log: &audit::LogName) -> Result<Store, DatabaseError> {
-        // FNV-1a, 64 bits: which names share a number is of no account, as long as equal names do.
-        let sole = log.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        self.open_as(Some(sole.cast_signed())).await
+        let bounds = store::Settings { sole: Some(sole(log)), ..store::Settings::default() };
+        let mut store = self.open_as(bounds).await?;
+        // A fence refuses every write; what starts on a vault that moved is told so before it listens.
+        if store.dialect() == Dialect::Sqlite && store::move_of(&mut store).await?.is_some() {
+            store.close().await;
+            return Err(StoreError::Moved.into());
+        }
+        Ok(store)
     }
 
-    async fn open_as(&self, sole: Option<i64>) -> Result<Store, DatabaseError> {
+    async fn open_as(&self, bounds: store::Settings) -> Result<Store, DatabaseError> {
         let statement = Duration::from_secs(self.statement_seconds.clamp(1, 60));
         let bounds = store::Settings {
             max_readers: self.max_readers.clamp(1, 256),
             act_timeout: statement,
             lock_timeout: statement / 2,
-            sole,
-            ..store::Settings::default()
+            ..bounds
         };
         Ok(Store::open(&self.address()?, bounds).await?)
     }
@@ -99,7 +137,7 @@ impl Database {
     }
 
     /// Whether a password stands in the URL itself, where everybody reads it who reads the settings.
-    pub(super) fn holds_a_password(&self) -> bool {
+    pub fn holds_a_password(&self) -> bool {
         let authority = self.url.split_once("://").map_or("", |(_, rest)| rest);
         let authority = authority.split(['/', '?']).next().unwrap_or_default();
         let inline = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
@@ -116,6 +154,15 @@ impl Database {
             self.url = format!("sqlite:{}", folder.join(path).display());
         }
     }
+}
+
+/// The number by which the database knows that log.
+fn sole(log: &audit::LogName) -> i64 {
+    // FNV-1a, 64 bits: which names share a number is of no account, as long as equal names do.
+    let hash = log.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash.cast_signed()
 }
 
 #[cfg(test)]

@@ -118,6 +118,24 @@ impl System {
         system
     }
 
+    /// The same, on that PostgreSQL database whatever this run of the tests is for, with changes to `pangate.toml`.
+    pub async fn start_on_postgres(database: Database, change: impl FnOnce(&mut String)) -> System {
+        let mut system = System::bare();
+        system.postgres = Some(database);
+        system.rise(change).await;
+        system
+    }
+
+    /// From now on the gateway's database is that one; its settings say so at the next start.
+    pub fn is_now_on(&mut self, database: Database) {
+        let file = self.path("pangate.toml");
+        let settings = std::fs::read_to_string(&file).unwrap();
+        let url = format!("url = \"{}\"", self.store_url());
+        assert!(settings.contains(&url), "{settings}");
+        std::fs::write(&file, settings.replace(&url, &format!("url = \"{}\"", database.url))).unwrap();
+        self.postgres = Some(database);
+    }
+
     /// The same, with the gateway's database on a disk of its own that has room for that many bytes.
     pub async fn start_on_small_disk(bytes: u32) -> (disk::SmallDisk, System) {
         let mut system = System::bare();

@@ -32,6 +32,14 @@ pub fn run(name: &str, arguments: &[&str]) -> String {
     stdout.into_owned()
 }
 
+/// Runs a program to its end and gives its exit status, and what it printed on either output.
+pub fn tried(name: &str, arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
+    let output = Command::new(program(name)).args(arguments).envs(environment.iter().copied()).output();
+    let output = output.expect("the program starts");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap_or(-1), format!("{stdout}{stderr}"))
+}
+
 /// Ends a process of ours at once while its [`Process`] is lent elsewhere; that still has to collect it.
 pub fn kill_9_by_id(id: u32) {
     let sent = Command::new("kill").args(["-KILL", &id.to_string()]).status();

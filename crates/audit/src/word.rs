@@ -195,6 +195,8 @@ words! {
         Backup = "backup",
         /// A backup was restored (10.2.1.2).
         Restore = "restore",
+        /// The vault moved to another database (10.2.1.7).
+        StoreMigrate = "store_migrate",
         /// Files or databases were searched for card numbers.
         Scan = "scan",
         /// The compliance checks ran.

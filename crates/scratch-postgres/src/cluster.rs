@@ -201,6 +201,17 @@ impl Cluster {
         owned_file(&path, text.as_bytes())
     }
 
+    /// Lets everybody but the superuser in with a password only (SCRAM), and reads the rules again.
+    ///
+    /// # Errors
+    /// [`Trouble`] when the file cannot be written, or with the words of `psql`.
+    pub fn demand_passwords(&self) -> Result<(), Trouble> {
+        let rules = "local all postgres trust\nhost all postgres 127.0.0.1/32 trust\n\
+                     host all all 127.0.0.1/32 scram-sha-256\n";
+        owned_file(&self.home.join("data/pg_hba.conf"), rules.as_bytes())?;
+        self.sql("postgres", "SELECT pg_reload_conf()").map(|_| ())
+    }
+
     pub(crate) fn at(home: PathBuf, port: u16) -> Cluster {
         Cluster { home, port, server: None }
     }

@@ -44,6 +44,15 @@ pub enum StoreError {
     /// Another store holds what only one may ([`crate::Settings::sole`]).
     #[error("another gateway with the same audit.log name works on this database; give each gateway its own")]
     Taken,
+    /// This database is fenced: what it held is elsewhere, or on its way there ([`Store::fence`](crate::Store::fence)).
+    #[error(
+        "the vault has moved to another database, or is being moved; set store.url to it (a move that was \
+             given up is ended by `pangate store reopen`)"
+    )]
+    Moved,
+    /// A vault is still on its way into this database.
+    #[error("a vault is still being moved into this database; finish it with `pangate store migrate`")]
+    Arriving,
     /// A row with that key is there already (primary key or unique index).
     #[error("a row with that key exists already")]
     Conflict,
@@ -106,6 +115,8 @@ impl StoreError {
                 "start the release that wrote the database, or restore an older backup"
             }
             StoreError::OlderSchema => "run `pangate store prepare` with a login of role pangate_migrator",
+            StoreError::Moved => "set store.url to the database that the vault moved to",
+            StoreError::Arriving => "finish `pangate store migrate`",
             StoreError::TimedOut => "the database is slow: look at its disk, its load and its locks",
             StoreError::Unavailable => "check that the database runs and is reached, its disk and its locks",
             StoreError::Conflict
@@ -130,6 +141,7 @@ impl StoreError {
                 | StoreError::Connections
                 | StoreError::Login
                 | StoreError::Taken
+                | StoreError::Moved
                 | StoreError::TimedOut
         )
     }

@@ -1,7 +1,7 @@
 //! What comes out of a statement, read by column name and checked: a wrong type is an error, never a default.
 
-use crate::StoreError;
 use crate::postgres::value;
+use crate::{Column, Kind, StoreError, Value};
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -45,6 +45,15 @@ impl Row {
     /// [`StoreError::Corrupt`] when the column is missing, NULL or of another type.
     pub fn bytes(&self, column: &'static str) -> Result<Vec<u8>, StoreError> {
         self.optional_bytes(column)?.ok_or(StoreError::Corrupt { column })
+    }
+
+    /// What a column of a table holds.
+    pub(crate) fn value(&self, column: &Column) -> Result<Value, StoreError> {
+        Ok(match column.kind {
+            Kind::Integer | Kind::Small | Kind::Time => self.optional_integer(column.name)?.into(),
+            Kind::Text => self.optional_text(column.name)?.into(),
+            Kind::Bytes => self.optional_bytes(column.name)?.into(),
+        })
     }
 
     /// A whole number or NULL.

@@ -40,6 +40,8 @@ pub struct Settings {
     /// A number that one store at a time may hold on a database that many share, for as long as its writer's session
     /// lives: two gateways of one name would take each other's work for that of a dead run.
     pub sole: Option<i64>,
+    /// Opens a database although a vault is still being moved into it: for whoever moves it.
+    pub arriving: bool,
 }
 
 impl Default for Settings {
@@ -52,6 +54,7 @@ impl Default for Settings {
             act_timeout: Duration::from_secs(5),
             lock_timeout: Duration::from_secs(2),
             sole: None,
+            arriving: false,
         }
     }
 }

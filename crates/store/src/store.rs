@@ -2,12 +2,14 @@
 
 use crate::act::{Boxed, Typed};
 use crate::link::{Home, Link};
+use crate::moving::{Move, MoveState, move_of};
 use crate::postgres::{self, Readers, Server};
 use crate::settings::Tally;
 use crate::sqlite::statement::read_error;
 use crate::sqlite::{self, Place};
 use crate::writer::{Addition, Message, Writer};
-use crate::{Counters, Dialect, Reader, Row, Rows, Settings, StoreError, Value, Work};
+use crate::{Counters, Dialect, Prepared, Reader, Row, Rows, Settings, StoreError, Value, Work};
+use sqlx::Connection;
 use sqlx::sqlite::SqlitePool;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -35,15 +37,15 @@ impl Store {
     /// [`StoreError::Url`], [`StoreError::NewerSchema`], [`StoreError::OlderSchema`], [`StoreError::Migration`],
     /// [`StoreError::Tls`], [`StoreError::Pooler`], [`StoreError::Login`], [`StoreError::Damaged`], or a transient one.
     pub async fn open(url: &str, settings: Settings) -> Result<Store, StoreError> {
-        let (engine, home, link) = if url.starts_with("postgres:") || url.starts_with("postgresql:") {
+        let (engine, home, link) = if is_postgres(url) {
             let server = Arc::new(Server::parse(url, &settings)?);
-            let connection = postgres::prepare(&server).await?;
+            let connection = postgres::open(&server).await?;
             let readers = Readers::new(Arc::clone(&server), &settings);
             let link = Link::Postgres { connection, patience: server.patience };
             (Engine::Postgres { readers }, Home::Postgres(server), link)
         } else {
             let place = Arc::new(Place::parse(url)?);
-            let connection = sqlite::prepare(&place, &settings).await?;
+            let (connection, _, _) = sqlite::prepare(&place, &settings).await?;
             let readers = sqlite::readers(&place, &settings);
             let engine = Engine::Sqlite { readers, place: Arc::clone(&place) };
             (engine, Home::Sqlite(place), Link::Sqlite(connection))
@@ -59,7 +61,46 @@ impl Store {
             away: None,
         };
         tokio::spawn(writer.run(waiting));
-        Ok(Store { queue, engine, tally })
+        let mut store = Store { queue, engine, tally };
+        if !settings.arriving
+            && let Some(found) = move_of(&mut store).await?
+            && found.state == MoveState::Arriving
+        {
+            store.close().await;
+            return Err(StoreError::Arriving);
+        }
+        Ok(store)
+    }
+
+    /// Brings the schema up to date and, on PostgreSQL, makes the roles and grants them exactly the rights that this
+    /// release needs, whatever was there before. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::open`]; [`StoreError::Denied`] when the login owns neither the tables nor the schema.
+    pub async fn prepare(url: &str, settings: Settings) -> Result<Prepared, StoreError> {
+        if is_postgres(url) {
+            return postgres::prepare(&Server::parse(url, &settings)?).await;
+        }
+        let place = Place::parse(url)?;
+        let (connection, from, to) = sqlite::prepare(&place, &settings).await?;
+        let _ = connection.close().await;
+        Ok(Prepared {
+            dialect: Dialect::Sqlite,
+            from,
+            to,
+            roles: Vec::new(),
+            handed_over: 0,
+            not_handed_over: 0,
+            granted: true,
+        })
+    }
+
+    /// PostgreSQL: a table in the database that no release of ours made, if there is one.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn stranger(url: &str, settings: Settings) -> Result<Option<String>, StoreError> {
+        postgres::stranger(&Server::parse(url, &settings)?).await
     }
 
     /// Runs `act` in the next transaction and answers once it is durable.
@@ -135,7 +176,11 @@ impl Store {
             Engine::Sqlite { place, .. } => place.check()?,
             Engine::Postgres { .. } => {}
         }
-        self.look("SELECT name FROM setting LIMIT 1", Vec::new()).await?;
+        if let Some(Move { state: MoveState::Leaving | MoveState::Left, .. }) =
+            move_of(&mut self.clone()).await?
+        {
+            return Err(StoreError::Moved);
+        }
         let probe = self.tally.suspect();
         self.commit(move |work| {
             Box::pin(async move {
@@ -206,4 +251,8 @@ impl Store {
             TrySendError::Closed(_) => StoreError::Unavailable,
         })
     }
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres:") || url.starts_with("postgresql:")
 }

@@ -1,6 +1,7 @@
 //! What goes into a statement: four kinds of value that every dialect has.
 
 /// One argument of a statement. Has no `Debug`: what is stored is nobody's log line.
+#[derive(Clone)]
 pub enum Value {
     /// Nothing.
     Null,

@@ -309,6 +309,8 @@ impl From<store::StoreError> for VaultError {
             | StoreError::Connections
             | StoreError::Login
             | StoreError::Taken
+            | StoreError::Moved
+            | StoreError::Arriving
             | StoreError::Denied
             | StoreError::Tls
             | StoreError::Pooler => VaultError::StoreAway(error),

@@ -15,4 +15,4 @@ pub(crate) mod value;
 
 pub(crate) use connect::Server;
 pub(crate) use readers::{Readers, Snapshot};
-pub(crate) use schema::prepare;
+pub(crate) use schema::{open, prepare, stranger};

@@ -99,13 +99,20 @@ impl Place {
     }
 }
 
-/// Creates the file, brings the schema up to date, and returns the writing connection.
-pub(crate) async fn prepare(place: &Place, settings: &Settings) -> Result<SqliteConnection, StoreError> {
+/// Creates the file, brings the schema up to date, and returns the writing connection with the version that was there
+/// and the one that is.
+pub(crate) async fn prepare(
+    place: &Place,
+    settings: &Settings,
+) -> Result<(SqliteConnection, i64, i64), StoreError> {
     const ATTEMPTS: u32 = 4;
     place.create()?;
     let mut connection = place.writer(settings).await?;
+    let from = applied(&mut connection).await?;
     for attempt in 1.. {
-        refuse_newer(&mut connection).await?;
+        if applied(&mut connection).await? > latest() {
+            return Err(StoreError::NewerSchema);
+        }
         // `run` gives a future that cannot move between threads (its bound on `Acquire`); this one can.
         match MIGRATIONS.run_direct(None, &mut connection, false).await {
             Ok(()) => break,
@@ -125,7 +132,7 @@ pub(crate) async fn prepare(place: &Place, settings: &Settings) -> Result<Sqlite
             Err(_) => return Err(StoreError::Migration),
         }
     }
-    Ok(connection)
+    Ok((connection, from, latest()))
 }
 
 /// The connections for reading. They open when first used.
@@ -139,19 +146,22 @@ pub(crate) fn readers(place: &Place, settings: &Settings) -> SqlitePool {
         .connect_lazy_with(place.options(settings).pragma("query_only", "ON"))
 }
 
-async fn refuse_newer(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+fn latest() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}
+
+/// Version of the schema that is there; zero for none.
+async fn applied(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
     let stepped = |error| read_error(error).error;
     let found = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = '_sqlx_migrations'")
         .fetch_optional(&mut *connection)
         .await
         .map_err(stepped)?;
     if found.is_none() {
-        return Ok(());
+        return Ok(0);
     }
-    let applied: i64 = sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
+    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
         .fetch_one(&mut *connection)
         .await
-        .map_err(stepped)?;
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    if applied > known { Err(StoreError::NewerSchema) } else { Ok(()) }
+        .map_err(stepped)
 }

@@ -155,8 +155,13 @@ fn read_code(code: i32) -> (StoreError, bool) {
     const UNIQUE: i32 = 2067;
     const PRIMARY_KEY: i32 = 1555;
     const ROWID: i32 = 2579;
+    // The schema has no triggers but the fence of a vault that moved.
+    const TRIGGER: i32 = 1811;
     if matches!(code, UNIQUE | PRIMARY_KEY | ROWID) {
         return (StoreError::Conflict, false);
+    }
+    if code == TRIGGER {
+        return (StoreError::Moved, false);
     }
     match code & 0xff {
         // BUSY, LOCKED
