@@ -4,11 +4,13 @@
 //! Whoever runs as root runs the server as the user `postgres`, which PostgreSQL demands.
 
 mod cluster;
+mod line;
 mod port;
 mod programs;
 mod standby;
 
 pub use cluster::{Cluster, Database};
+pub use line::Line;
 pub use port::free_port;
 pub use programs::Trouble;
 

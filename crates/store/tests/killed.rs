@@ -1,0 +1,157 @@
+//! `kill -9` of the database and of a primary with a synchronous standby, under load: what was acknowledged is there,
+//! and service resumes by itself (P4, P8, P9).
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "setup that fails is a failed test; figures are printed"
+)]
+
+use scratch_postgres::{Cluster, Database};
+use std::time::{Duration, Instant};
+use store::{Settings, Store, StoreError};
+use support::load::{self, Load, Told};
+
+mod support;
+
+const KILLS: usize = 20;
+/// Service is back this long after the database is.
+const BACK: Duration = Duration::from_secs(3);
+
+/// A time of up to a tenth of a second, another in each round: kills fall all over the cycle of a commit.
+fn some_time(round: usize) -> Duration {
+    Duration::from_micros(u64::try_from(round).unwrap() * 13_137 % 100_000)
+}
+
+async fn until_more(told: &Told, than: usize, limit: Duration) {
+    let since = Instant::now();
+    while told.count() <= than {
+        assert!(since.elapsed() < limit, "no service after {limit:?}: {:?}", told.failures().last());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+fn told_times(what: &str, mut times: Vec<Duration>) {
+    times.sort();
+    let (least, most) = (times.first().unwrap(), times.last().unwrap());
+    println!("{what}: {least:.2?} to {most:.2?}, median {:.2?}", times.get(times.len() / 2).unwrap());
+}
+
+async fn nothing_is_missing(what: &str, store: &Store, told: &Told) {
+    let counted = load::counted(store, told).await;
+    println!(
+        "{what}: {} acknowledged, {} found, {} missing",
+        counted.acknowledged,
+        counted.found,
+        counted.missing.len()
+    );
+    assert!(counted.missing.is_empty(), "lost: {:?}", counted.missing);
+    assert!(counted.acknowledged > KILLS, "too little was acknowledged to show anything");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledged_row_is_lost_when_the_database_is_killed() {
+    let mut cluster = Cluster::start("").unwrap();
+    let database = cluster.database().unwrap();
+    let store = Store::open(&database.url, Settings::default()).await.unwrap();
+    load::charge(&store).await.unwrap();
+    let (told, mut back) = (Told::default(), Vec::new());
+    for round in 0..KILLS {
+        let before = told.count();
+        let running = Load::start(&store, &round.to_string(), &told);
+        until_more(&told, before + 50, Duration::from_secs(20)).await;
+        tokio::time::sleep(some_time(round)).await;
+        cluster.kill();
+        let (at_the_kill, failures) = (told.accident(), told.failures());
+        assert!(failures.iter().all(|error| *error == StoreError::Unavailable), "{failures:?}");
+        let since = Instant::now();
+        cluster.resume().unwrap();
+        until_more(&told, at_the_kill, BACK).await;
+        back.push(told.back().unwrap().duration_since(since));
+        running.stop().await;
+    }
+    told_times("database killed: service after the server was started again", back);
+    nothing_is_missing("database killed", &store, &told).await;
+}
+
+/// A primary with a standby that it waits for, both named by one URL; they take turns.
+struct Pair {
+    primary: Cluster,
+    standby: Cluster,
+    url: String,
+}
+
+impl Pair {
+    fn start() -> Pair {
+        let primary = Cluster::start("").unwrap();
+        let Database { name, .. } = primary.database().unwrap();
+        let standby = primary.standby("second").unwrap();
+        primary.commit_with("second").unwrap();
+        let url =
+            format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{name}", primary.port(), standby.port());
+        Pair { primary, standby, url }
+    }
+
+    /// The standby becomes the primary; gives what it was called before.
+    fn fail_over(self) -> (Cluster, Cluster, String) {
+        self.standby.promote().unwrap();
+        (self.standby, self.primary, self.url)
+    }
+
+    /// A new standby in the dead primary's place.
+    fn restored(primary: Cluster, dead: Cluster, url: String) -> Pair {
+        let port = dead.port();
+        drop(dead);
+        let standby = primary.standby_on(port, "second").unwrap();
+        primary.commit_with("second").unwrap();
+        Pair { primary, standby, url }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledged_row_is_lost_when_the_primary_is_killed_and_its_standby_promoted() {
+    let mut pair = Pair::start();
+    let store = Store::open(&pair.url, Settings::default()).await.unwrap();
+    load::charge(&store).await.unwrap();
+    let (told, mut back) = (Told::default(), Vec::new());
+    for round in 0..KILLS {
+        let before = told.count();
+        let running = Load::start(&store, &round.to_string(), &told);
+        until_more(&told, before + 50, Duration::from_secs(20)).await;
+        tokio::time::sleep(some_time(round)).await;
+        pair.primary.kill();
+        told.failures();
+        let at_the_kill = told.accident();
+        // Only a standby answers: it is asked, and not written to.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert_eq!(told.count(), at_the_kill);
+        assert!(told.failures().contains(&StoreError::ReadOnly), "the standby was not found");
+        let since = Instant::now();
+        let (primary, dead, url) = pair.fail_over();
+        until_more(&told, at_the_kill, BACK).await;
+        back.push(told.back().unwrap().duration_since(since));
+        pair = Pair::restored(primary, dead, url);
+        running.stop().await;
+    }
+    told_times("primary killed: service after the promotion was asked for", back);
+    nothing_is_missing("primary killed", &store, &told).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_acknowledged_that_the_standby_does_not_have() {
+    let mut pair = Pair::start();
+    let settings = Settings { act_timeout: Duration::from_secs(1), ..Settings::default() };
+    let store = Store::open(&pair.url, settings).await.unwrap();
+    load::add(&store, "before").await.unwrap();
+    pair.standby.kill();
+    let since = Instant::now();
+    let answer = load::add(&store, "alone").await;
+    assert!(matches!(answer, Err(StoreError::Unavailable)), "{answer:?}");
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    pair.standby.resume().unwrap();
+    let since = Instant::now();
+    while let Err(error) = load::add(&store, "after").await {
+        assert!(since.elapsed() < Duration::from_secs(15), "{error:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("standby back: service after {:.2?}", since.elapsed());
+}
