@@ -146,6 +146,7 @@ impl Writer {
         self.home.check()?;
         let mut link = self.link().await?;
         // Statements that belong together go to the database in one message.
+        let asked = Instant::now();
         match link.begin().await {
             Ok(()) => {}
             Err(failure) if failure.error == StoreError::Busy => {
@@ -153,8 +154,13 @@ impl Writer {
                 self.link = Some(link);
                 return Err(StoreError::Busy);
             }
-            Err(failure) if link.dialect() == Dialect::Postgres && failure.ends_transaction => {
-                // It ended while it lay idle: a restart, a failover. A new one, and then the truth.
+            Err(failure)
+                if link.dialect() == Dialect::Postgres
+                    && failure.ends_transaction
+                    && asked.elapsed() < self.settings.act_timeout =>
+            {
+                // It ended while it lay idle (a restart, a failover) and says so at once, where a hanging server is
+                // silent. A new one, and then the truth.
                 link.close().await;
                 link = self.home.writer(&self.settings).await?;
                 if let Err(failure) = link.begin().await {

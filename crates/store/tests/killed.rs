@@ -155,3 +155,32 @@ async fn nothing_is_acknowledged_that_the_standby_does_not_have() {
     }
     println!("standby back: service after {:.2?}", since.elapsed());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_was_passed_over_is_neither_written_to_nor_believed() {
+    let mut pair = Pair::start();
+    let known = Store::open(&pair.url, Settings::default()).await.unwrap();
+    load::add(&known, "before").await.unwrap();
+    // Nobody fences it: after the promotion it is back and takes writes, with a history of its own.
+    pair.primary.kill();
+    pair.standby.promote().unwrap();
+    load::add(&known, "promoted").await.unwrap();
+    pair.primary.configure("synchronous_standby_names = ''").unwrap();
+    pair.primary.resume().unwrap();
+    assert_eq!(pair.primary.sql("postgres", "SELECT pg_is_in_recovery()").unwrap(), "f");
+
+    // It stands first in the URL, and a gateway that starts anew still finds the other.
+    let opened = Store::open(&pair.url, Settings::default()).await.unwrap();
+    assert_eq!(load::add(&opened, "promoted").await, Err(StoreError::Conflict));
+    // While the other is away for a moment, nothing goes to it either.
+    pair.standby.stop();
+    for name in ["lost", "lost again"] {
+        assert_eq!(load::add(&known, name).await, Err(StoreError::ReadOnly));
+        assert_eq!(load::add(&opened, name).await, Err(StoreError::ReadOnly));
+    }
+    pair.standby.resume().unwrap();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    for (store, name) in [(&known, "after"), (&opened, "after as well")] {
+        assert_eq!(load::add(store, name).await, Ok(()));
+    }
+}

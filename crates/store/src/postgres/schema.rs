@@ -16,7 +16,8 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations/postgres");
 /// [`StoreError::Migration`], or what the server refuses with.
 pub(crate) async fn prepare(server: &Server) -> Result<PgConnection, StoreError> {
     let mut connection = server.writer().await?;
-    if standing(&mut connection).await? == Standing::Older {
+    let standing = tokio::time::timeout(server.patience, standing(&mut connection)).await;
+    if standing.unwrap_or(Err(StoreError::Unavailable))? == Standing::Older {
         // A migration may take longer than a request's statement.
         statement::control(&mut connection, "SET statement_timeout = 0; SET lock_timeout = 0").await?;
         migrate(&mut connection).await?;
