@@ -15,13 +15,16 @@
 )]
 
 pub mod cards;
+pub mod charges;
 pub mod database;
 pub mod disk;
 pub mod keys;
 pub mod memory;
 pub mod needles;
+pub mod orders;
 pub mod process;
 pub mod raw;
+pub mod second;
 pub mod wire;
 pub mod witness;
 

@@ -5,12 +5,14 @@
 
 mod cluster;
 mod line;
+mod pair;
 mod port;
 mod programs;
 mod standby;
 
 pub use cluster::{Cluster, Database};
 pub use line::Line;
+pub use pair::Pair;
 pub use port::free_port;
 pub use programs::Trouble;
 

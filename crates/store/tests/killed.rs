@@ -6,7 +6,7 @@
     reason = "setup that fails is a failed test; figures are printed"
 )]
 
-use scratch_postgres::{Cluster, Database};
+use scratch_postgres::{Cluster, Pair};
 use std::time::{Duration, Instant};
 use store::{Settings, Store, StoreError};
 use support::load::{self, Load, Told};
@@ -73,44 +73,10 @@ async fn no_acknowledged_row_is_lost_when_the_database_is_killed() {
     nothing_is_missing("database killed", &store, &told).await;
 }
 
-/// A primary with a standby that it waits for, both named by one URL; they take turns.
-struct Pair {
-    primary: Cluster,
-    standby: Cluster,
-    url: String,
-}
-
-impl Pair {
-    fn start() -> Pair {
-        let primary = Cluster::start("").unwrap();
-        let Database { name, .. } = primary.database().unwrap();
-        let standby = primary.standby("second").unwrap();
-        primary.commit_with("second").unwrap();
-        let url =
-            format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/{name}", primary.port(), standby.port());
-        Pair { primary, standby, url }
-    }
-
-    /// The standby becomes the primary; gives what it was called before.
-    fn fail_over(self) -> (Cluster, Cluster, String) {
-        self.standby.promote().unwrap();
-        (self.standby, self.primary, self.url)
-    }
-
-    /// A new standby in the dead primary's place.
-    fn restored(primary: Cluster, dead: Cluster, url: String) -> Pair {
-        let port = dead.port();
-        drop(dead);
-        let standby = primary.standby_on(port, "second").unwrap();
-        primary.commit_with("second").unwrap();
-        Pair { primary, standby, url }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_acknowledged_row_is_lost_when_the_primary_is_killed_and_its_standby_promoted() {
-    let mut pair = Pair::start();
-    let store = Store::open(&pair.url, Settings::default()).await.unwrap();
+    let mut pair = Pair::start().unwrap();
+    let store = Store::open(&pair.database.url, Settings::default()).await.unwrap();
     load::charge(&store).await.unwrap();
     let (told, mut back) = (Told::default(), Vec::new());
     for round in 0..KILLS {
@@ -126,10 +92,10 @@ async fn no_acknowledged_row_is_lost_when_the_primary_is_killed_and_its_standby_
         assert_eq!(told.count(), at_the_kill);
         assert!(told.failures().contains(&StoreError::ReadOnly), "the standby was not found");
         let since = Instant::now();
-        let (primary, dead, url) = pair.fail_over();
+        pair.fail_over().unwrap();
         until_more(&told, at_the_kill, BACK).await;
         back.push(told.back().unwrap().duration_since(since));
-        pair = Pair::restored(primary, dead, url);
+        pair.replace_standby().unwrap();
         running.stop().await;
     }
     told_times("primary killed: service after the promotion was asked for", back);
@@ -138,9 +104,9 @@ async fn no_acknowledged_row_is_lost_when_the_primary_is_killed_and_its_standby_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_acknowledged_that_the_standby_does_not_have() {
-    let mut pair = Pair::start();
+    let mut pair = Pair::start().unwrap();
     let settings = Settings { act_timeout: Duration::from_secs(1), ..Settings::default() };
-    let store = Store::open(&pair.url, settings).await.unwrap();
+    let store = Store::open(&pair.database.url, settings).await.unwrap();
     load::add(&store, "before").await.unwrap();
     pair.standby.kill();
     let since = Instant::now();
@@ -158,8 +124,8 @@ async fn nothing_is_acknowledged_that_the_standby_does_not_have() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_primary_that_was_passed_over_is_neither_written_to_nor_believed() {
-    let mut pair = Pair::start();
-    let known = Store::open(&pair.url, Settings::default()).await.unwrap();
+    let mut pair = Pair::start().unwrap();
+    let known = Store::open(&pair.database.url, Settings::default()).await.unwrap();
     load::add(&known, "before").await.unwrap();
     // Nobody fences it: after the promotion it is back and takes writes, with a history of its own.
     pair.primary.kill();
@@ -170,7 +136,7 @@ async fn a_primary_that_was_passed_over_is_neither_written_to_nor_believed() {
     assert_eq!(pair.primary.sql("postgres", "SELECT pg_is_in_recovery()").unwrap(), "f");
 
     // It stands first in the URL, and a gateway that starts anew still finds the other.
-    let opened = Store::open(&pair.url, Settings::default()).await.unwrap();
+    let opened = Store::open(&pair.database.url, Settings::default()).await.unwrap();
     assert_eq!(load::add(&opened, "promoted").await, Err(StoreError::Conflict));
     // While the other is away for a moment, nothing goes to it either.
     pair.standby.stop();
