@@ -10,14 +10,15 @@ use tokens::{Tenant, Token};
 /// # Errors
 /// The store's error.
 pub async fn forget_metadata(work: &mut Work<'_>, tenant: &Tenant, token: &Token) -> Result<(), StoreError> {
-    let rows = work
-        .fetch_all(
-            "SELECT principal, endpoint, idempotency_key, body FROM idempotency WHERE tenant = $1 \
-             AND endpoint IN ('tokens', 'tokens_batch') AND state = 'done' \
-             AND instr(body, CAST($2 AS BLOB)) > 0 AND instr(body, CAST('\"metadata\"' AS BLOB)) > 0",
-            vec![tenant.as_str().into(), token.as_str().into()],
-        )
-        .await?;
+    let sql = work.dialect().of(
+        "SELECT principal, endpoint, idempotency_key, body FROM idempotency WHERE tenant = $1 \
+         AND endpoint IN ('tokens', 'tokens_batch') AND state = 'done' \
+         AND instr(body, CAST($2 AS BLOB)) > 0 AND instr(body, CAST('\"metadata\"' AS BLOB)) > 0",
+        "SELECT principal, endpoint, idempotency_key, body FROM idempotency WHERE tenant = $1 \
+         AND endpoint IN ('tokens', 'tokens_batch') AND state = 'done' \
+         AND position(convert_to($2, 'UTF8') IN body) > 0 AND position('\"metadata\"'::bytea IN body) > 0",
+    );
+    let rows = work.fetch_all(sql, vec![tenant.as_str().into(), token.as_str().into()]).await?;
     for row in rows {
         let mut answer: Json = serde_json::from_slice(&row.bytes("body")?)
             .map_err(|_| StoreError::Corrupt { column: "body" })?;
