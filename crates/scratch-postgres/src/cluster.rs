@@ -192,6 +192,27 @@ impl Cluster {
         owned_file(&path, text.as_bytes())
     }
 
+    /// Takes connections over TCP by TLS alone from now on, with this certificate and key (PEM).
+    ///
+    /// # Errors
+    /// [`Trouble`] when a file cannot be written, or the words of `psql`.
+    pub fn secure(&self, certificate: &str, key: &str) -> Result<(), Trouble> {
+        let data = self.home.join("data");
+        owned_file(&data.join("server.crt"), certificate.as_bytes())?;
+        owned_file(&data.join("server.key"), key.as_bytes())?;
+        owned_file(&data.join("pg_hba.conf"), b"local all all trust\nhostssl all all 127.0.0.1/32 trust\n")?;
+        self.configure("ssl = on")?;
+        self.sql("postgres", "SELECT pg_reload_conf()")?;
+        let end = Instant::now() + PATIENCE;
+        while self.sql("postgres", "SHOW ssl")? != "on" {
+            if Instant::now() > end {
+                return Err(Trouble("the server does not take its certificate".to_owned()));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     pub(crate) fn at(home: PathBuf, port: u16) -> Cluster {
         Cluster { home, port, server: None }
     }

@@ -3,6 +3,7 @@
 //!
 //! Whoever runs as root runs the server as the user `postgres`, which PostgreSQL demands.
 
+mod bouncer;
 mod cluster;
 mod line;
 mod pair;
@@ -10,6 +11,7 @@ mod port;
 mod programs;
 mod standby;
 
+pub use bouncer::Bouncer;
 pub use cluster::{Cluster, Database};
 pub use line::Line;
 pub use pair::Pair;

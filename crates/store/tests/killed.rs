@@ -1,4 +1,4 @@
-//! `kill -9` of the database and of a primary with a synchronous standby, under load: what was acknowledged is there,
+//! `kill -9` of the gateway, of the database, and of a primary with a synchronous standby, under load: what was acknowledged is there,
 //! and service resumes by itself (P4, P8, P9).
 #![expect(
     clippy::unwrap_used,
@@ -7,12 +7,16 @@
 )]
 
 use scratch_postgres::{Cluster, Pair};
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use store::{Settings, Store, StoreError};
 use support::load::{self, Load, Told};
 
 mod support;
 
+const CHILD: &str = "PANGATE_STORE_TEST_CHILD";
+const CHILD_ROUND: &str = "PANGATE_STORE_TEST_ROUND";
 const KILLS: usize = 20;
 /// Service is back this long after the database is.
 const BACK: Duration = Duration::from_secs(3);
@@ -46,6 +50,48 @@ async fn nothing_is_missing(what: &str, store: &Store, told: &Told) {
     );
     assert!(counted.missing.is_empty(), "lost: {:?}", counted.missing);
     assert!(counted.acknowledged > KILLS, "too little was acknowledged to show anything");
+}
+
+/// Writes until it is killed, and prints each name once it is acknowledged.
+async fn write_and_print(url: &str, round: &str) {
+    // Its name is its own: the session of the one that was killed before has to end first.
+    let settings = Settings { sole: Some(11), ..Settings::default() };
+    let store = Store::open(url, settings).await.unwrap();
+    let told = Told::printing();
+    let _running = Load::start(&store, round, &told);
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_acknowledged_row_is_lost_when_the_gateway_is_killed() {
+    // The same test binary is the victim, so that no other program has to be built.
+    if let Ok(url) = std::env::var(CHILD) {
+        return write_and_print(&url, &std::env::var(CHILD_ROUND).unwrap()).await;
+    }
+    let cluster = Cluster::start("").unwrap();
+    let database = cluster.database().unwrap();
+    let store = Store::open(&database.url, Settings::default()).await.unwrap();
+    load::charge(&store).await.unwrap();
+    let told = Told::default();
+    for round in 0..KILLS {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "no_acknowledged_row_is_lost_when_the_gateway_is_killed", "--nocapture"])
+            .env(CHILD, &database.url)
+            .env(CHILD_ROUND, round.to_string())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let (before, heard) = (told.count(), told.clone());
+        let reader =
+            std::thread::spawn(move || lines.map_while(Result::ok).for_each(|line| heard.hear(&line)));
+        until_more(&told, before + 20, Duration::from_secs(20)).await;
+        tokio::time::sleep(some_time(round)).await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        reader.join().unwrap();
+    }
+    nothing_is_missing("gateway killed", &store, &told).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

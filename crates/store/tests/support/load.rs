@@ -34,6 +34,8 @@ pub(crate) struct Told(Arc<Mutex<Words>>);
 
 #[derive(Default)]
 struct Words {
+    /// Each is printed as well, for whoever outlives this process.
+    printed: bool,
     added: BTreeSet<String>,
     refunded: BTreeSet<String>,
     failed: Vec<StoreError>,
@@ -42,6 +44,23 @@ struct Words {
 }
 
 impl Told {
+    pub(crate) fn printing() -> Told {
+        let told = Told::default();
+        told.0.lock().unwrap().printed = true;
+        told
+    }
+
+    /// Reads what a printing one wrote. The full stop tells a whole line from one that a kill cut.
+    pub(crate) fn hear(&self, line: &str) {
+        let mut words = self.0.lock().unwrap();
+        let Some((_, told)) = line.split_once("acknowledged ") else { return };
+        match told.strip_suffix('.').and_then(|told| told.split_once(' ')) {
+            Some(("added", name)) => assert!(words.added.insert(name.to_owned())),
+            Some(("refunded", name)) => assert!(words.refunded.insert(name.to_owned())),
+            _ => {}
+        }
+    }
+
     pub(crate) fn count(&self) -> usize {
         let words = self.0.lock().unwrap();
         words.added.len() + words.refunded.len()
@@ -104,6 +123,9 @@ async fn one(store: &Store, told: &Told, name: String, is_row: bool) {
     let answer = if is_row { add(store, &name).await } else { refund(store, name.clone()).await };
     let failed = {
         let mut words = told.0.lock().unwrap();
+        if answer.is_ok() && words.printed {
+            println!("acknowledged {} {name}.", if is_row { "added" } else { "refunded" });
+        }
         if answer.is_ok() {
             words.back.get_or_insert_with(Instant::now);
         }

@@ -3,6 +3,7 @@
     dead_code,
     unused_macros,
     unused_imports,
+    clippy::print_stdout,
     clippy::allow_attributes,
     reason = "each suite uses a part"
 )]
