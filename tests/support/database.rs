@@ -6,6 +6,14 @@ use store::{Row, Settings, Store, StoreError, Value};
 use tokio::sync::oneshot;
 
 impl System {
+    /// Starts everything, with the gateway on that PostgreSQL.
+    pub async fn start_on(database: scratch_postgres::Database) -> System {
+        let mut system = System::bare();
+        system.postgres = Some(database);
+        system.rise(|_| {}).await;
+        system
+    }
+
     /// The gateway's database, opened once more.
     pub async fn database(&self) -> Store {
         let url = self.store_url();

@@ -15,13 +15,16 @@
 )]
 
 pub mod cards;
+pub mod charges;
 pub mod database;
 pub mod disk;
 pub mod keys;
 pub mod memory;
 pub mod needles;
+pub mod orders;
 pub mod process;
 pub mod raw;
+pub mod second;
 pub mod wire;
 pub mod witness;
 
@@ -103,7 +106,7 @@ impl System {
     }
 
     /// The same, on the database of the caller's choice: a PostgreSQL's, or a file.
-    pub async fn start_on(postgres: Option<Database>, change: impl FnOnce(&mut String)) -> System {
+    pub async fn start_over(postgres: Option<Database>, change: impl FnOnce(&mut String)) -> System {
         let mut system = System::bare();
         system.postgres = postgres;
         system.rise(change).await;

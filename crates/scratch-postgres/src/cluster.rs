@@ -138,21 +138,21 @@ impl Cluster {
             .open(&log)
             .map_err(|error| Trouble(format!("{}: {error}", log.display())))?;
         let twin = output.try_clone().map_err(|error| Trouble(error.to_string()))?;
-        let server = program("postgres")?
+        let mut server = program("postgres")?
             .arg("-D")
             .arg(self.home.join("data"))
             .stdout(Stdio::from(output))
             .stderr(Stdio::from(twin))
             .spawn()
             .map_err(|error| Trouble(error.to_string()))?;
-        self.server = Some(server);
         let end = Instant::now() + PATIENCE;
         while self.sql("postgres", "SELECT 1").is_err() {
-            if Instant::now() > end {
+            if Instant::now() > end || !matches!(server.try_wait(), Ok(None)) {
                 return Err(Trouble(fs::read_to_string(&log).unwrap_or_default()));
             }
             thread::sleep(Duration::from_millis(50));
         }
+        self.server = Some(server);
         Ok(())
     }
 
@@ -168,21 +168,34 @@ impl Cluster {
 
     fn end(&mut self, signal: &str) {
         let Some(mut server) = self.server.take() else { return };
-        let _ = run(std::process::Command::new("kill").args(["-s", signal, &server.id().to_string()]));
+        let workers = workers(server.id());
+        let _ = send(signal, server.id());
         let _ = server.wait();
-        // The workers of a killed server notice by themselves; its folder is not free before that.
-        let pid = self.home.join("data/postmaster.pid");
-        let end = Instant::now() + Duration::from_secs(5);
-        while signal == "KILL" && self.answers() && Instant::now() < end {
-            thread::sleep(Duration::from_millis(20));
-        }
         if signal == "KILL" {
-            let _ = fs::remove_file(pid);
+            // The workers of a killed server notice by themselves; its folder is not free before that.
+            let end = Instant::now() + Duration::from_secs(5);
+            while workers.iter().any(|worker| runs(*worker)) && Instant::now() < end {
+                thread::sleep(Duration::from_millis(5));
+            }
+            for worker in workers.into_iter().filter(|worker| runs(*worker)) {
+                let _ = send(signal, worker);
+            }
+            let _ = fs::remove_file(self.home.join("data/postmaster.pid"));
         }
     }
 
-    fn answers(&self) -> bool {
-        self.sql("postgres", "SELECT 1").is_ok()
+    /// Sends a signal such as `STOP` or `CONT` to one of the server's processes, by the id that `pg_backend_pid()` or
+    /// `pg_stat_activity` tells.
+    ///
+    /// # Errors
+    /// [`Trouble`] when no process of this server has that id.
+    pub fn signal(&self, signal: &str, worker: u32) -> Result<(), Trouble> {
+        let ours = self.server.as_ref().is_some_and(|server| workers(server.id()).contains(&worker));
+        if ours {
+            send(signal, worker)
+        } else {
+            Err(Trouble(format!("{worker} is no process of this server")))
+        }
     }
 
     /// Adds lines to `postgresql.conf`; they count from the next start on, or after `SELECT pg_reload_conf()`.
@@ -212,6 +225,27 @@ impl Cluster {
         self.sql("postgres", "SELECT pg_reload_conf()").map(|_| ())
     }
 
+    /// Takes connections over TCP by TLS alone from now on, with this certificate and key (PEM).
+    ///
+    /// # Errors
+    /// [`Trouble`] when a file cannot be written, or the words of `psql`.
+    pub fn secure(&self, certificate: &str, key: &str) -> Result<(), Trouble> {
+        let data = self.home.join("data");
+        owned_file(&data.join("server.crt"), certificate.as_bytes())?;
+        owned_file(&data.join("server.key"), key.as_bytes())?;
+        owned_file(&data.join("pg_hba.conf"), b"local all all trust\nhostssl all all 127.0.0.1/32 trust\n")?;
+        self.configure("ssl = on")?;
+        self.sql("postgres", "SELECT pg_reload_conf()")?;
+        let end = Instant::now() + PATIENCE;
+        while self.sql("postgres", "SHOW ssl")? != "on" {
+            if Instant::now() > end {
+                return Err(Trouble("the server does not take its certificate".to_owned()));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
     pub(crate) fn at(home: PathBuf, port: u16) -> Cluster {
         Cluster { home, port, server: None }
     }
@@ -222,6 +256,20 @@ impl Drop for Cluster {
         self.end("QUIT");
         let _ = fs::remove_dir_all(&self.home);
     }
+}
+
+/// The processes that a server has started.
+fn workers(server: u32) -> Vec<u32> {
+    let listed = fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap_or_default();
+    listed.split_whitespace().filter_map(|id| id.parse().ok()).collect()
+}
+
+fn runs(process: u32) -> bool {
+    Path::new(&format!("/proc/{process}")).exists()
+}
+
+fn send(signal: &str, process: u32) -> Result<(), Trouble> {
+    run(std::process::Command::new("kill").args(["-s", signal, &process.to_string()])).map(|_| ())
 }
 
 fn database(folder: &Path, port: u16) -> Result<Database, Trouble> {

@@ -3,12 +3,18 @@
 //!
 //! Whoever runs as root runs the server as the user `postgres`, which PostgreSQL demands.
 
+mod bouncer;
 mod cluster;
+mod line;
+mod pair;
 mod port;
 mod programs;
 mod standby;
 
+pub use bouncer::Bouncer;
 pub use cluster::{Cluster, Database};
+pub use line::Line;
+pub use pair::Pair;
 pub use port::free_port;
 pub use programs::Trouble;
 

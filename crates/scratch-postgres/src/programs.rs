@@ -38,20 +38,25 @@ fn is_root() -> bool {
 
 /// One of the server's programs, as the server's user, with no environment of ours that would redirect it.
 pub(crate) fn program(name: &str) -> Result<Command, Trouble> {
+    Ok(installed(folder()?.join(name)))
+}
+
+/// The same for a program that is elsewhere.
+pub(crate) fn installed(path: impl AsRef<Path>) -> Command {
     // When the thread that started it ends, so does the program: a killed test leaves no server behind.
     let mut command = Command::new("setpriv");
     command.arg("--pdeathsig=KILL");
     if is_root() {
         command.args(["--reuid=postgres", "--regid=postgres", "--init-groups"]);
     }
-    command.arg("--").arg(folder()?.join(name));
+    command.arg("--").arg(path.as_ref());
     for (variable, _) in std::env::vars_os() {
         if variable.to_str().is_some_and(|name| name.starts_with("PG")) {
             command.env_remove(variable);
         }
     }
     command.env("LC_ALL", "C").current_dir("/").stdin(Stdio::null());
-    Ok(command)
+    command
 }
 
 /// Makes a folder that the server's user owns.

@@ -9,6 +9,9 @@ use sqlx::{Connection, PgConnection, SqliteConnection};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How long a connection that lay idle may take to say that it is there.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// Where the writer connects to, again after every failure.
 pub(crate) enum Home {
     Sqlite(Arc<Place>),
@@ -47,6 +50,16 @@ impl Link {
         match self {
             Link::Sqlite(_) => Dialect::Sqlite,
             Link::Postgres { .. } => Dialect::Postgres,
+        }
+    }
+
+    /// Whether the other end still answers. SQLite is in this process.
+    pub(crate) async fn is_there(&mut self) -> bool {
+        match self {
+            Link::Sqlite(_) => true,
+            Link::Postgres { connection, .. } => {
+                timed(AT_ONCE, postgres::statement::control(connection, "SELECT 1")).await.is_ok()
+            }
         }
     }
 

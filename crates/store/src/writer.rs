@@ -165,12 +165,26 @@ impl Writer {
             }
         }
         // Statements that belong together go to the database in one message.
+        let asked = Instant::now();
         match link.begin().await {
             Ok(()) => {}
             Err(failure) if failure.error == StoreError::Busy => {
                 // No transaction was begun, so this connection is as good as before.
                 self.keep(link);
                 return Err(StoreError::Busy);
+            }
+            Err(failure)
+                if link.dialect() == Dialect::Postgres
+                    && failure.ends_transaction
+                    && asked.elapsed() < self.settings.act_timeout =>
+            {
+                // It ended while it lay idle (a restart, a failover) and says so at once, where a hanging server is
+                // silent. A new one, and then the truth.
+                link.close().await;
+                link = self.home.writer(&self.settings).await?;
+                if let Err(failure) = link.begin().await {
+                    return Err(abandon(link, failure.error).await);
+                }
             }
             Err(failure) => return Err(abandon(link, failure.error).await),
         }
@@ -187,10 +201,10 @@ impl Writer {
     async fn link(&mut self) -> Result<Link, StoreError> {
         if let Some((mut link, used)) = self.link.take() {
             // It may have ended while it lay idle: a restart, a failover. Asked first, nobody's rows are lost with it.
-            if used.elapsed() < IDLE || link.control("SELECT 1").await.is_ok() {
+            if used.elapsed() < IDLE || link.is_there().await {
                 return Ok(link);
             }
-            link.close().await;
+            drop(link);
         }
         if let Some((error, since)) = self.away
             && since.elapsed() < PAUSE

@@ -35,6 +35,12 @@ pub(crate) struct DataKeys {
     meter: Meter,
 }
 
+/// How far a tenant's epochs are.
+struct Newest {
+    epoch: i64,
+    active: Option<[u8; 16]>,
+}
+
 /// The tenant's key for new records, as its row says.
 struct Active {
     id: [u8; 16],
@@ -170,28 +176,54 @@ impl DataKeys {
             return Ok(None);
         }
         match self.active_row(tenant).await? {
-            None => self.new_epoch(tenant).await.map(Some),
+            None => self.epoch_after(tenant, None).await,
             Some(active) if active.reserved < self.limits.soft => Ok(None),
-            Some(active) => match self.new_epoch(tenant).await {
+            Some(active) => match self.epoch_after(tenant, Some(active.id)).await {
                 // The old key is good up to the hard limit; the next request asks again.
                 Err(VaultError::HsmUnavailable) if active.reserved < self.limits.hard => Ok(None),
-                drafted => drafted.map(Some),
+                drafted => drafted,
             },
         }
     }
 
+    /// A sealed key for the epoch after the one that was seen; none when another request or gateway was first.
+    async fn epoch_after(
+        &self,
+        tenant: &Tenant,
+        seen: Option<[u8; 16]>,
+    ) -> Result<Option<DataKeyDraft>, VaultError> {
+        let newest = self.newest(tenant).await?;
+        if newest.active != seen {
+            self.cache.forget_active(tenant);
+            return Ok(None);
+        }
+        self.draft(tenant, newest.epoch).await.map(Some)
+    }
+
     /// A sealed key for the tenant's next epoch, whatever it has now.
     pub(crate) async fn new_epoch(&self, tenant: &Tenant) -> Result<DataKeyDraft, VaultError> {
-        let mut reader = self.store.read().await?;
-        let epoch = reader
-            .fetch_optional(
-                "SELECT COALESCE(MAX(epoch), 0) + 1 AS epoch FROM data_key WHERE tenant = $1 AND class = $2",
+        let newest = self.newest(tenant).await?;
+        self.draft(tenant, newest.epoch).await
+    }
+
+    /// The tenant's last epoch and its active key, of one moment.
+    async fn newest(&self, tenant: &Tenant) -> Result<Newest, VaultError> {
+        let row = self
+            .store
+            .look(
+                "SELECT COALESCE(MAX(epoch), 0) AS epoch, (SELECT data_key_id FROM data_key \
+                 WHERE tenant = $1 AND class = $2 AND status = 'active' ORDER BY epoch DESC LIMIT 1) AS active \
+                 FROM data_key WHERE tenant = $1 AND class = $2",
                 vec![tenant.as_str().into(), CLASS.into()],
             )
             .await?
-            .ok_or(VaultError::StoreRefused)?
-            .integer("epoch")?;
-        drop(reader);
+            .ok_or(VaultError::StoreRefused)?;
+        let active = row.optional_bytes("active")?.map(|id| identity(&id)).transpose()?;
+        Ok(Newest { epoch: row.integer("epoch")?, active })
+    }
+
+    async fn draft(&self, tenant: &Tenant, newest: i64) -> Result<DataKeyDraft, VaultError> {
+        let epoch = newest.checked_add(1).ok_or(VaultError::Integrity)?;
         let epoch = u32::try_from(epoch).map_err(|_| VaultError::Integrity)?;
         let id = *Uuid::now_v7().as_bytes();
         let drafted_at_us = self.clock.now_us();

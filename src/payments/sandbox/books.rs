@@ -9,6 +9,7 @@ use tokens::Money;
 const APPROVED: &str = "approved";
 
 /// One thing that was asked for.
+#[derive(Clone)]
 pub(super) struct Line {
     key: String,
     kind: Kind,
@@ -71,13 +72,21 @@ impl From<StoreError> for ProcessorError {
 
 /// Enters the line, or finds what its key was used for. The flag says whether it was entered now.
 pub(super) async fn enter(store: &Store, line: Line) -> Result<(Outcome, bool), ProcessorError> {
-    let entered: Result<Entered, ProcessorError> =
-        store.commit(move |work| Box::pin(async move { Ok(write(work, line).await?) })).await;
+    let twin = line.clone();
+    let entered = match once(store, line).await {
+        // Another gateway entered a line of that key in this instant: it is there to be found.
+        Err(StoreError::Conflict) => once(store, twin).await,
+        entered => entered,
+    };
     match entered? {
         Entered::Fresh(outcome) => Ok((outcome, true)),
         Entered::Before(outcome) => Ok((outcome, false)),
         Entered::OtherUse => Err(ProcessorError::NotSent),
     }
+}
+
+async fn once(store: &Store, line: Line) -> Result<Entered, StoreError> {
+    store.commit(move |work| Box::pin(async move { write(work, line).await })).await
 }
 
 /// What became of a key.

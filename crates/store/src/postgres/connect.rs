@@ -1,28 +1,41 @@
 //! Connections to whichever host takes writes now, with their sessions set up.
 
+use super::sole::Sole;
 use super::sqlstate::read_error;
 use super::{address, pooler, statement};
 use crate::{Settings, StoreError};
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// How long one host may take to answer a connection attempt.
+/// How long the hosts may take to answer a connection attempt.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// After this time without an answer from one host the next one is asked as well.
+const NEXT_AFTER: Duration = Duration::from_millis(300);
 /// How much longer than its own limit a statement may take before its connection is given up.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// How long the session of a gateway that was killed may take to end.
-const HOLD_WITHIN: Duration = Duration::from_secs(5);
+/// What a session is to know before it is used: whether its host takes writes, how durable a commit is by default, and
+/// on which branch of history the host is. A promoted standby begins a new branch (a timeline), so of two hosts that
+/// both take writes the one with the lower number was passed over, and what it says is old.
+const STANDING: &str = "SELECT current_setting('transaction_read_only') AS read_only, \
+                        current_setting('synchronous_commit') AS durable, \
+                        CASE WHEN pg_is_in_recovery() THEN '' ELSE pg_walfile_name(pg_current_wal_lsn()) END AS branch";
+/// The same of an engine that only speaks PostgreSQL's wire and knows no branches.
+const STANDING_ELSEWHERE: &str = "SELECT current_setting('transaction_read_only') AS read_only, \
+                                  current_setting('synchronous_commit') AS durable, '' AS branch";
 
 /// The database: one host, or a primary and its standbys of which nobody says which is which.
 pub(crate) struct Server {
     hosts: Vec<PgConnectOptions>,
     /// The host that took writes last.
     found: AtomicUsize,
-    /// [`Settings::sole`].
-    sole: Option<i64>,
+    /// The newest branch of history that was seen; -1 before the first.
+    branch: AtomicI64,
+    sole: Option<Sole>,
     /// The limits of a session, as SQL.
     limits: String,
     /// After this time without an answer the connection is given up.
@@ -41,7 +54,8 @@ impl Server {
         Ok(Server {
             hosts: address::parse(url)?,
             found: AtomicUsize::new(0),
-            sole: settings.sole,
+            branch: AtomicI64::new(-1),
+            sole: settings.sole.map(Sole::new),
             limits,
             patience: settings.act_timeout + GRACE,
         })
@@ -50,50 +64,85 @@ impl Server {
     /// A connection for the writer: with a session of its own, which a pooler between us may not take away.
     pub(crate) async fn writer(&self) -> Result<PgConnection, StoreError> {
         let mut connection = self.connect().await?;
-        pooler::refuse(self, &mut connection).await?;
-        if let Some(sole) = self.sole {
-            hold(&mut connection, sole).await?;
+        tokio::time::timeout(CONNECT_TIMEOUT, pooler::refuse(self, &mut connection))
+            .await
+            .unwrap_or(Err(StoreError::Unavailable))?;
+        if let Some(sole) = &self.sole {
+            sole.hold(&mut connection).await?;
         }
         Ok(connection)
     }
 
-    /// A connection to the host that takes writes. Every host is asked, the one that was found last first.
+    /// A connection to the host that takes writes: the one that was found last is asked first, the others when it
+    /// refuses or is silent. At the very first all are asked, for the newest branch of history.
     ///
     /// # Errors
     /// [`StoreError::ReadOnly`] when only standbys answer; else what the hosts refused with.
     pub(crate) async fn connect(&self) -> Result<PgConnection, StoreError> {
         let first = self.found.load(Ordering::Relaxed);
+        let is_new = self.branch.load(Ordering::Relaxed) < 0;
+        let mut left = (0..self.hosts.len()).map(|offset| (first + offset) % self.hosts.len());
+        let mut asked = FuturesUnordered::new();
         let mut worst = StoreError::Unavailable;
-        for offset in 0..self.hosts.len() {
-            let at = (first + offset) % self.hosts.len();
-            let Some(options) = self.hosts.get(at) else { continue };
-            match tokio::time::timeout(CONNECT_TIMEOUT, self.open(options)).await {
-                Ok(Ok(connection)) => {
-                    self.found.store(at, Ordering::Relaxed);
-                    return Ok(connection);
-                }
-                // A host that says why is worth more than one that is silent.
-                Ok(Err(error)) if error != StoreError::Unavailable => worst = error,
-                Ok(Err(_)) | Err(_) => {}
+        let mut best: Option<(i64, usize, PgConnection)> = None;
+        let end = tokio::time::Instant::now() + CONNECT_TIMEOUT;
+        loop {
+            let wanted = asked.is_empty() || is_new;
+            let next = if wanted { left.next() } else { None };
+            if let Some(at) = next {
+                asked.push(self.ask(at));
+                continue;
+            }
+            if asked.is_empty() {
+                break;
+            }
+            tokio::select! {
+                answer = asked.next() => match answer {
+                    Some(Ok(found)) if is_new && self.hosts.len() > 1 => {
+                        if best.as_ref().is_none_or(|(branch, ..)| *branch < found.0) {
+                            best = Some(found);
+                        }
+                    }
+                    Some(Ok(found)) => {
+                        best = Some(found);
+                        break;
+                    }
+                    // A host that says why is worth more than one that is silent.
+                    Some(Err(error)) if error != StoreError::Unavailable => worst = error,
+                    Some(Err(_)) | None => {}
+                },
+                () = tokio::time::sleep(NEXT_AFTER), if !is_new => asked.extend(left.next().map(|at| self.ask(at))),
+                () = tokio::time::sleep_until(end) => break,
             }
         }
-        Err(worst)
+        let (branch, at, connection) = best.ok_or(worst)?;
+        self.branch.fetch_max(branch, Ordering::Relaxed);
+        self.found.store(at, Ordering::Relaxed);
+        Ok(connection)
     }
 
-    /// Opens one session and refuses it when that host takes no writes.
-    async fn open(&self, options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    async fn ask(&self, at: usize) -> Result<(i64, usize, PgConnection), StoreError> {
+        let options = self.hosts.get(at).ok_or(StoreError::Unavailable)?;
+        let (branch, connection) = self.open(options).await?;
+        Ok((branch, at, connection))
+    }
+
+    /// Opens one session and refuses it when that host takes no writes, or was passed over.
+    async fn open(&self, options: &PgConnectOptions) -> Result<(i64, PgConnection), StoreError> {
         let mut connection = options.connect().await.map_err(|error| read_error(error).error)?;
-        // `transaction_read_only` is on in recovery, where `pg_is_in_recovery()` is true, and where an administrator
-        // made the database read-only; engines that only speak PostgreSQL's wire know it as well.
-        let row = statement::fetch_optional(
-            &mut connection,
-            "SELECT current_setting('transaction_read_only') AS read_only, \
-             current_setting('synchronous_commit') AS durable",
-            Vec::new(),
-        )
-        .await?
+        let asked = statement::fetch_optional(&mut connection, STANDING, Vec::new()).await;
+        let row = match asked.map_err(StoreError::from) {
+            Err(StoreError::Statement { .. } | StoreError::Denied) => {
+                statement::fetch_optional(&mut connection, STANDING_ELSEWHERE, Vec::new()).await?
+            }
+            answer => answer?,
+        }
         .ok_or(StoreError::Unavailable)?;
-        if row.text("read_only")? == "on" {
+        // The first eight digits of a log file's name.
+        let branch = row.text("branch")?;
+        let branch = branch.get(..8).and_then(|digits| i64::from_str_radix(digits, 16).ok()).unwrap_or(0);
+        // `transaction_read_only` is on in recovery, and where an administrator made the database read-only.
+        if row.text("read_only")? == "on" || branch < self.branch.load(Ordering::Relaxed) {
             let _ = connection.close().await;
             return Err(StoreError::ReadOnly);
         }
@@ -103,29 +152,6 @@ impl Server {
             _ => self.limits.clone(),
         };
         connection.execute(AssertSqlSafe(limits)).await.map_err(|error| read_error(error).error)?;
-        Ok(connection)
-    }
-}
-
-/// Takes a lock that ends with the session and not before.
-async fn hold(connection: &mut PgConnection, sole: i64) -> Result<(), StoreError> {
-    let end = tokio::time::Instant::now() + HOLD_WITHIN;
-    loop {
-        let asked = statement::fetch_optional(
-            connection,
-            "SELECT pg_try_advisory_lock($1) AS held",
-            vec![sole.into()],
-        )
-        .await;
-        match asked.map_err(StoreError::from) {
-            Ok(Some(row)) if row.integer("held")? == 1 => return Ok(()),
-            Ok(_) if tokio::time::Instant::now() < end => {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-            Ok(_) => return Err(StoreError::Taken),
-            // An engine that only speaks PostgreSQL's wire may have no such locks; there the operator sees to it.
-            Err(StoreError::Statement { .. }) => return Ok(()),
-            Err(error) => return Err(error),
-        }
+        Ok((branch, connection))
     }
 }

@@ -9,6 +9,7 @@ mod pooler;
 mod readers;
 mod roles;
 mod schema;
+mod sole;
 mod sqlstate;
 pub(crate) mod statement;
 pub(crate) mod value;

@@ -28,36 +28,71 @@ impl Readers {
     }
 
     /// A place among the readers, with a connection.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when every place stays taken, or what the hosts refuse with.
     pub(crate) async fn take(self: &Arc<Self>) -> Result<Snapshot, StoreError> {
         let place = tokio::time::timeout(self.wait, Arc::clone(&self.places).acquire_owned())
             .await
             .map_err(|_| StoreError::Busy)?
             .map_err(|_| StoreError::Unavailable)?;
         let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = match kept {
-            Some(connection) => connection,
-            None => self.server.connect().await?,
+        let (connection, rested) = match kept {
+            Some(connection) => (connection, true),
+            None => (self.server.connect().await?, false),
         };
         Ok(Snapshot {
             connection: Some(connection),
+            rested,
             begun: false,
             readers: Arc::clone(self),
             place: Some(place),
         })
     }
 
-    /// One statement outside of any transaction: it is a snapshot by itself, and needs one message. A connection that
-    /// ended while it lay idle is replaced once.
+    /// One statement outside of any transaction: it is a snapshot by itself, and needs one message.
     pub(crate) async fn look(
         self: &Arc<Self>,
         sql: &'static str,
         args: Vec<Value>,
     ) -> Result<Option<Row>, StoreError> {
         let mut snapshot = self.take().await?;
-        snapshot.begun = true;
-        let answer = snapshot.fetch_optional(sql, args).await;
-        snapshot.begun = false;
-        answer
+        let mut connection = snapshot.connection.take().ok_or(StoreError::Unavailable)?;
+        let asking = statement::first(&mut connection, sql, &args);
+        let mut answer = self.replaced_once(&mut snapshot.rested, asking).await;
+        if answer.is_none() {
+            connection = self.server.connect().await?;
+            let asking = statement::first(&mut connection, sql, &args);
+            answer = Some(timed(self.server.patience, asking).await);
+        }
+        let answer = answer.unwrap_or(Err(Failure::fatal(StoreError::Unavailable)));
+        snapshot.put_back(connection, answer)
+    }
+
+    /// The answer; none when the connection had ended while it lay idle (a restart, a failover), so that a new one is
+    /// worth a try. A server that is silent until our patience is over is not asked again.
+    async fn replaced_once<T>(
+        &self,
+        rested: &mut bool,
+        asking: impl Future<Output = Result<T, Failure>>,
+    ) -> Option<Result<T, Failure>> {
+        let rested = std::mem::replace(rested, false);
+        match tokio::time::timeout(self.server.patience, asking).await {
+            Ok(Err(failure)) if failure.ends_transaction && rested => {
+                self.clear();
+                None
+            }
+            Ok(answer) => Some(answer),
+            Err(_) => {
+                self.clear();
+                Some(Err(Failure::fatal(StoreError::Unavailable)))
+            }
+        }
+    }
+
+    /// Gives up what is idle: it leads where the connection led that has just failed.
+    fn clear(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Lets nobody in any more and closes what is idle.
@@ -79,6 +114,8 @@ impl Readers {
 /// One reader's hold on a connection, with a snapshot from its first statement on.
 pub(crate) struct Snapshot {
     connection: Option<PgConnection>,
+    /// It lay idle since it was used last.
+    rested: bool,
     begun: bool,
     readers: Arc<Readers>,
     place: Option<OwnedSemaphorePermit>,
@@ -109,15 +146,16 @@ impl Snapshot {
 
     /// The connection, taken out while a statement runs: whoever gives up waiting drops it with the statement.
     async fn begin(&mut self) -> Result<PgConnection, StoreError> {
-        let patience = self.readers.server.patience;
         let mut connection = self.connection.take().ok_or(StoreError::Unavailable)?;
         if !self.begun {
             const BEGIN: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-            if timed(patience, statement::control(&mut connection, BEGIN)).await.is_err() {
-                // It may have ended while it lay idle (restart, failover): one new one, and then the truth.
-                drop(connection);
-                connection = self.readers.server.connect().await?;
-                timed(patience, statement::control(&mut connection, BEGIN)).await?;
+            let asking = statement::control(&mut connection, BEGIN);
+            match self.readers.replaced_once(&mut self.rested, asking).await {
+                Some(answer) => answer?,
+                None => {
+                    connection = self.readers.server.connect().await?;
+                    timed(self.readers.server.patience, statement::control(&mut connection, BEGIN)).await?;
+                }
             }
             self.begun = true;
         }

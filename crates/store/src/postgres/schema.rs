@@ -23,7 +23,8 @@ static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 /// [`StoreError::Migration`], or what the server refuses with.
 pub(crate) async fn open(server: &Server) -> Result<PgConnection, StoreError> {
     let mut connection = server.writer().await?;
-    if applied(&mut connection).await? < latest() {
+    let applied = tokio::time::timeout(server.patience, applied(&mut connection)).await;
+    if applied.unwrap_or(Err(StoreError::Unavailable))? < latest() {
         prepare_by(&mut connection).await?;
         // With this session's limits gone, a new one takes its place.
         drop(connection);

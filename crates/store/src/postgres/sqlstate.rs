@@ -13,6 +13,10 @@ pub(super) fn read_error(error: sqlx::Error) -> Failure {
             Failure { error: StoreError::Statement { code: SqlCode::NONE }, ends_transaction: false }
         }
         sqlx::Error::Tls(_) => Failure { error: StoreError::Tls, ends_transaction: true },
+        // What the TLS stack refuses within a handshake (an unknown authority, another name) comes as bad data.
+        sqlx::Error::Io(io) if io.kind() == std::io::ErrorKind::InvalidData => {
+            Failure { error: StoreError::Tls, ends_transaction: true }
+        }
         // Whatever the connection itself says, it cannot be trusted after that.
         _ => Failure { error: StoreError::Unavailable, ends_transaction: true },
     }
@@ -31,6 +35,9 @@ pub(super) fn read_state(state: &str) -> Failure {
         "53100" => (StoreError::Full, true),
         "53300" => (StoreError::Connections, true),
         "42501" => (StoreError::Denied, false),
+        // A prepared statement that somebody else made, or that is not there: our own sessions keep no such books, so
+        // this one is not our own.
+        "42P05" | "26000" => (StoreError::Pooler, true),
         // Broken pages, a broken index.
         "XX001" | "XX002" => (StoreError::Damaged, true),
         // A commit that the standby did not confirm before it was cancelled, a broken transaction.
@@ -65,6 +72,8 @@ mod tests {
         assert_eq!(read("25P02"), (StoreError::Unavailable, true));
         assert_eq!(read("57P01"), (StoreError::Unavailable, true));
         assert_eq!(read("28P01"), (StoreError::Login, true));
+        assert_eq!(read("42P05"), (StoreError::Pooler, true));
+        assert_eq!(read("26000"), (StoreError::Pooler, true));
         assert_eq!(read("42501"), (StoreError::Denied, false));
         assert_eq!(read("42P01"), (StoreError::Statement { code: SqlCode::state("42P01") }, false));
         assert_eq!(read(""), (StoreError::Statement { code: SqlCode::state("") }, false));

@@ -29,6 +29,15 @@ pub(crate) async fn fetch_optional(
     sql: &'static str,
     args: Vec<Value>,
 ) -> Result<Option<Row>, Failure> {
+    first(connection, sql, &args).await
+}
+
+/// The first row, or none; the arguments stay with the caller, who may have to ask again.
+pub(crate) async fn first(
+    connection: &mut PgConnection,
+    sql: &'static str,
+    args: &[Value],
+) -> Result<Option<Row>, Failure> {
     let statement = prepared(connection, sql).await?;
     let arguments = bound(&statement, args.iter().map(Argument::one))?;
     let row = statement.query_with(arguments).fetch_optional(connection).await.map_err(read_error)?;

@@ -1,5 +1,14 @@
 //! Both databases for one suite: every promise is tried on each.
-#![allow(dead_code, clippy::allow_attributes, reason = "each suite uses a part")]
+#![allow(
+    dead_code,
+    unused_macros,
+    unused_imports,
+    clippy::print_stdout,
+    clippy::allow_attributes,
+    reason = "each suite uses a part"
+)]
+
+pub(crate) mod load;
 
 use scratch_postgres::{Cluster, Database};
 use std::path::Path;

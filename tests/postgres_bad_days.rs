@@ -1,0 +1,361 @@
+//! Bad days of a PostgreSQL: slow, silent, read-only, out of connections, out of disk, restarted, migrated by a newer
+//! release. Meanwhile every answer comes within its bound and names what is wrong, nothing acknowledged is lost, and
+//! service is back by itself within seconds (P4, P9).
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test that cannot be set up must fail; figures are printed"
+)]
+
+mod support;
+
+use scratch_postgres::{Cluster, Database, Line};
+use serde_json::{Value, json};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use support::disk::SmallDisk;
+use support::wire::Answer;
+use support::{System, cards};
+
+/// No answer takes longer: a statement's limit, what its connection gets on top of it, and a new connection.
+const BOUND: Duration = Duration::from_secs(15);
+/// Service is back this long after the database.
+const BACK: Duration = Duration::from_secs(8);
+
+struct Desk {
+    system: System,
+    client: reqwest::Client,
+    cards: u64,
+    acknowledged: Vec<String>,
+}
+
+impl Desk {
+    async fn open(database: Database) -> Desk {
+        let system = System::start_on(database).await;
+        let client = system.client();
+        let mut desk = Desk { system, client, cards: 0, acknowledged: Vec::new() };
+        for _ in 0..5 {
+            let kept = desk.keep_card().await;
+            assert_eq!(kept.status, 201, "{}", kept.text);
+        }
+        assert_eq!(desk.charge("before").await.status, 201);
+        desk
+    }
+
+    /// A new card into a token, within the bound.
+    async fn keep_card(&mut self) -> Answer {
+        self.cards += 1;
+        let card = json!({ "number": cards::generated(self.cards), "exp_month": 12, "exp_year": 2034 });
+        let answer = self.post("portal", "/v1/tokens", None, &json!({ "card": card })).await;
+        if answer.status == 201 {
+            self.acknowledged.push(answer.json()["id"].as_str().unwrap().to_owned());
+        }
+        answer
+    }
+
+    /// A charge of the first card, within the bound.
+    async fn charge(&self, key: &str) -> Answer {
+        let body = json!({ "token": self.acknowledged[0], "amount": "2.00", "currency": "USD" });
+        self.post("staff", "/v1/charges", Some(key), &body).await
+    }
+
+    async fn post(&self, who: &str, path: &str, key: Option<&str>, body: &Value) -> Answer {
+        let mut request =
+            self.client.post(format!("{}{path}", self.system.url)).bearer_auth(self.system.key(who));
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let since = Instant::now();
+        let answer = Answer::of(request.json(body)).await;
+        assert!(since.elapsed() < BOUND, "{path} took {:?}: {}", since.elapsed(), answer.text);
+        answer
+    }
+
+    /// While it lasts every answer is a 503 of one of these codes.
+    async fn away(&mut self, what: &str, codes: &[&str]) {
+        let (mut slowest, mut seen) = (Duration::ZERO, Vec::new());
+        for round in 0..3 {
+            let since = Instant::now();
+            let answers = [self.keep_card().await, self.charge(&key(what, round)).await];
+            slowest = slowest.max(since.elapsed() / 2);
+            for answer in answers {
+                assert_eq!(answer.status, 503, "{what}: {}", answer.text);
+                assert!(codes.contains(&answer.code().as_str()), "{what}: {}", answer.text);
+                assert!(answer.headers.contains_key("retry-after"), "{what}: no Retry-After");
+                seen.push(answer.code());
+            }
+        }
+        seen.dedup();
+        println!("{what}: {seen:?}, an answer takes up to {slowest:.2?}");
+    }
+
+    /// `/readyz` says no, and that the database is why.
+    async fn readiness_names(&self, codes: &[&str]) {
+        let ask = || support::wire::plain_client().get(format!("{}/readyz", self.system.ops));
+        let report = Answer::of(ask()).await;
+        assert_eq!(report.status, 503, "{}", report.text);
+        // Readiness gives its parts three seconds; a database that takes longer is reported without more words.
+        if let Some(part) =
+            report.json()["parts"].as_array().and_then(|parts| parts.iter().find(|part| part["ok"] == false))
+        {
+            let code = part["code"].as_str().unwrap();
+            assert!(codes.contains(&code), "{}", report.text);
+            assert!(part["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "{}", report.text);
+        }
+    }
+
+    /// Service is back by itself, nothing is lost, and what was interrupted is done once.
+    async fn back(&mut self, what: &str) {
+        self.back_within(what, BACK).await;
+    }
+
+    async fn back_within(&mut self, what: &str, limit: Duration) {
+        let since = Instant::now();
+        while self.keep_card().await.status != 201 {
+            assert!(since.elapsed() < limit, "{what}: no service after {limit:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        println!("{what}: service after {:.2?}", since.elapsed());
+        for round in 0..3 {
+            let key = key(what, round);
+            let mut charged = self.charge(&key).await;
+            while charged.status == 503 && since.elapsed() < limit {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                charged = self.charge(&key).await;
+            }
+            assert_eq!(
+                (charged.status.as_u16(), &charged.json()["status"]),
+                (201, &json!("succeeded")),
+                "{}",
+                charged.text
+            );
+        }
+        self.system.wait_ready().await;
+        for token in &self.acknowledged {
+            let shown = self.system.get("staff", &format!("/v1/tokens/{token}")).await;
+            assert_eq!(shown.status, 200, "{}", shown.text);
+        }
+        self.system.audit_log_is_whole();
+        let keys = self.system.count("SELECT COUNT(DISTINCT idempotency_key) AS n FROM charge").await;
+        assert_eq!(self.system.count("SELECT COUNT(*) AS n FROM charge").await, keys);
+        assert_eq!(self.system.count("SELECT COUNT(*) AS n FROM sandbox_book").await, keys);
+    }
+}
+
+fn key(what: &str, round: u32) -> String {
+    format!("{}-{round}", what.replace(' ', "-"))
+}
+
+/// A server with a line to it.
+fn by_line() -> (Cluster, Line, Database) {
+    let cluster = Cluster::start("").unwrap();
+    let line = Line::to(cluster.port()).unwrap();
+    let Database { url, name } = cluster.database().unwrap();
+    let database = Database { url: line.url(&url, cluster.port()), name };
+    (cluster, line, database)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p9_a_slow_database_makes_slow_answers_and_one_too_slow_is_named() {
+    let (_cluster, line, database) = by_line();
+    let mut desk = Desk::open(database).await;
+    line.delay(Duration::from_millis(15));
+    for _ in 0..5 {
+        let kept = desk.keep_card().await;
+        assert_eq!(kept.status, 201, "{}", kept.text);
+    }
+    assert_eq!(desk.charge("slow").await.status, 201);
+    line.delay(Duration::from_secs(4));
+    desk.away("too slow", &["store_unavailable", "store_slow", "store_busy"]).await;
+    line.restore();
+    desk.back("too slow").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p9_a_silent_database_hangs_no_request() {
+    let (_cluster, line, database) = by_line();
+    let mut desk = Desk::open(database).await;
+    line.silence();
+    desk.away("silent", &["store_unavailable", "store_busy"]).await;
+    desk.readiness_names(&["store_unavailable", "store_busy"]).await;
+    line.restore();
+    desk.back("silent").await;
+    // As after a firewall's restart: what was open is dead, and nobody was told.
+    line.forget();
+    // Each of its two kinds of connections is waited for once.
+    desk.back_within("forgotten", BOUND).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p9_one_hanging_session_of_the_database_hangs_no_request() {
+    let cluster = Cluster::start("").unwrap();
+    let database = cluster.database().unwrap();
+    let name = database.name.clone();
+    let mut desk = Desk::open(database).await;
+    let writer = format!(
+        "SELECT pid FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE locktype = 'advisory' AND datname = '{name}'"
+    );
+    let writer: u32 = cluster.sql("postgres", &writer).unwrap().parse().unwrap();
+    cluster.signal("STOP", writer).unwrap();
+    desk.away("hanging session", &["store_unavailable", "store_busy"]).await;
+    cluster.signal("CONT", writer).unwrap();
+    desk.back("hanging session").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p9_a_read_only_database_is_named_and_service_is_back_with_its_end() {
+    let cluster = Cluster::start("").unwrap();
+    let database = cluster.database().unwrap();
+    let name = database.name.clone();
+    let mut desk = Desk::open(database).await;
+    let end_sessions =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'");
+    let set = |value: &str| format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}");
+    cluster.sql("postgres", &set("on")).unwrap();
+    cluster.sql("postgres", &end_sessions).unwrap();
+    desk.away("read-only", &["store_read_only"]).await;
+    desk.readiness_names(&["store_read_only"]).await;
+    cluster.sql("postgres", &set("off")).unwrap();
+    desk.back("read-only").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p9_a_server_that_turns_read_only_under_open_sessions_is_named() {
+    let cluster = Cluster::start("").unwrap();
+    let mut desk = Desk::open(cluster.database().unwrap()).await;
+    let set = |value: &str| {
+        cluster
+            .sql("postgres", &format!("ALTER SYSTEM SET default_transaction_read_only = {value}"))
+            .unwrap();
+        cluster.sql("postgres", "SELECT pg_reload_conf()").unwrap();
+    };
+    set("on");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    desk.away("turned read-only", &["store_read_only"]).await;
+    set("off");
+    desk.back("turned read-only").await;
+}
+
+/// Sessions of somebody else.
+struct Hogs(Vec<Child>);
+
+impl Hogs {
+    /// Asks for that many more, and waits until they have what they get.
+    fn more(&mut self, cluster: &Cluster, count: usize) {
+        let port = cluster.port().to_string();
+        self.0.extend((0..count).map(|_| {
+            Command::new("psql")
+                .args(["-X", "-q", "-h", "127.0.0.1", "-U", "gate", "-p", &port, "-d", "postgres"])
+                .args(["-c", "SELECT pg_sleep(600)"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        }));
+        std::thread::sleep(Duration::from_millis(1500));
+    }
+}
+
+impl Drop for Hogs {
+    fn drop(&mut self) {
+        for hog in &mut self.0 {
+            let _ = hog.kill();
+            let _ = hog.wait();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p9_a_database_without_connections_is_named() {
+    let cluster = Cluster::start("max_connections = 20\nsuperuser_reserved_connections = 2").unwrap();
+    let database = cluster.database().unwrap();
+    cluster.sql("postgres", "CREATE ROLE gate LOGIN").unwrap();
+    cluster.sql("postgres", &format!("ALTER DATABASE {} OWNER TO gate", database.name)).unwrap();
+    cluster.sql(&database.name, "GRANT ALL ON SCHEMA public TO gate").unwrap();
+    let url = database.url.replace("postgres@", "gate@");
+    let mut desk = Desk::open(Database { url, name: database.name.clone() }).await;
+    // Somebody else's sessions take every place, and those that the gateway loses as well.
+    let mut hogs = Hogs(Vec::new());
+    hogs.more(&cluster, 30);
+    let ours =
+        format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{}'", database.name);
+    cluster.sql("postgres", &ours).unwrap();
+    hogs.more(&cluster, 20);
+    desk.away("no connections", &["store_connections"]).await;
+    desk.readiness_names(&["store_connections"]).await;
+    drop(hogs);
+    let left = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'";
+    cluster.sql("postgres", left).unwrap();
+    desk.back("no connections").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p9_a_full_disk_of_the_database_is_named_and_room_brings_service_back() {
+    let cluster = Cluster::start("").unwrap();
+    let database = cluster.database().unwrap();
+    let place = cluster.home().join("small");
+    std::fs::create_dir(&place).unwrap();
+    let disk = SmallDisk::mount(&place, 64 * 1024 * 1024);
+    assert!(Command::new("chown").arg("postgres:postgres").arg(&place).status().unwrap().success());
+    cluster.sql("postgres", &format!("CREATE TABLESPACE small LOCATION '{}'", place.display())).unwrap();
+    cluster.sql("postgres", &format!("ALTER DATABASE {} SET TABLESPACE small", database.name)).unwrap();
+    let mut desk = Desk::open(database).await;
+    disk.fill();
+    // What is left of the tables' last pages still takes some.
+    let mut full = None;
+    for _ in 0..400 {
+        let answer = desk.keep_card().await;
+        if answer.status != 201 {
+            full = Some(answer);
+            break;
+        }
+    }
+    full.expect("the disk was never full").is_problem(503, "store_full");
+    let mut seen = 0;
+    for _ in 0..20 {
+        let answer = desk.keep_card().await;
+        if answer.status != 201 {
+            answer.is_problem(503, "store_full");
+            seen += 1;
+        }
+    }
+    assert!(seen > 3, "the disk was hardly full");
+    disk.empty();
+    desk.back("full disk").await;
+    drop(desk);
+    drop(cluster);
+    drop(disk);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p9_a_restarted_database_costs_a_moment() {
+    let mut cluster = Cluster::start("").unwrap();
+    let mut desk = Desk::open(cluster.database().unwrap()).await;
+    for _ in 0..3 {
+        cluster.stop();
+        desk.away("stopped", &["store_unavailable"]).await;
+        cluster.resume().unwrap();
+        desk.back("restarted").await;
+    }
+    // A restart that nobody asked anything meanwhile costs not one request.
+    cluster.stop();
+    cluster.resume().unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for _ in 0..10 {
+        let kept = desk.keep_card().await;
+        assert_eq!(kept.status, 201, "{}", kept.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_of_a_newer_release_is_refused_with_what_to_do() {
+    let mut system = System::start_on(Cluster::shared_database().unwrap()).await;
+    system.gateway().terminate();
+    let newer = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+                 VALUES (9999, 'later', true, '\\x00', 0)";
+    // Behind the gateway's back, while the store is still the older one's.
+    assert_eq!(system.change(newer, Vec::new()).await, 1);
+    let said = system.second_gateway_refused("pangate-newer");
+    assert!(said.contains("written by a newer release; start that release, or restore"), "{said}");
+}
