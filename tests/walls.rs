@@ -15,6 +15,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("tokens", &[]),
     ("hsm", &[]),
     ("store", &[]),
+    ("scratch-postgres", &[]),
     ("sweep", &["tokens"]),
     ("audit", &["tokens"]),
     ("vault", &["hsm", "store", "sweep", "tokens"]),

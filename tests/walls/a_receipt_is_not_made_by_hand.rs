@@ -1,7 +1,7 @@
-//! expect: E0451
+//! expect: E0603
 //! A receipt comes from appending to the audit log alone.
 fn forge() -> pangate::record::Receipt {
-    pangate::record::Receipt { position: 7 }
+    pangate::record::Receipt(())
 }
 
 fn main() {}
