@@ -61,8 +61,8 @@ impl Bench {
         let quiet =
             |settings: &mut String| *settings = settings.replace("level = \"debug\"", "level = \"warn\"");
         let cluster = Cluster::start("").unwrap();
-        let sqlite = System::start_over(None, quiet).await;
-        let postgres = System::start_over(Some(cluster.database().unwrap()), quiet).await;
+        let sqlite = System::start_with(quiet).await;
+        let postgres = System::start_on_postgres(cluster.database().unwrap(), quiet).await;
         let echo = echo::Server::start(&sqlite.path("tls"));
         Bench { cluster, sqlite, postgres, echo }
     }

@@ -3,6 +3,7 @@
 //! Requests are compared by a MAC made inside the HSM, never by a plain digest: a digest of a body that holds a card
 //! could be searched through.
 
+mod adding;
 mod shredded;
 
 pub use shredded::{forget_metadata, forget_tokens};
@@ -12,7 +13,7 @@ use crate::record::now_us;
 use http::StatusCode;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use store::{Column, Kind, Rows, Sheet, Value, Work};
+use store::{Value, Work};
 use subtle::ConstantTimeEq;
 use tokens::{Principal, Tenant};
 
@@ -136,28 +137,6 @@ pub enum Claimed {
     Replay(Answer),
 }
 
-/// How answers are added together with their acts.
-static ANSWERS: Sheet = Sheet {
-    table: "idempotency",
-    columns: &[
-        Column { name: "tenant", kind: Kind::Text },
-        Column { name: "principal", kind: Kind::Text },
-        Column { name: "endpoint", kind: Kind::Text },
-        Column { name: "idempotency_key", kind: Kind::Text },
-        Column { name: "request_mac", kind: Kind::Bytes },
-        Column { name: "request_mac_version", kind: Kind::Integer },
-        Column { name: "state", kind: Kind::Text },
-        Column { name: "owner", kind: Kind::Text },
-        Column { name: "status", kind: Kind::Small },
-        Column { name: "content_type", kind: Kind::Text },
-        Column { name: "body", kind: Kind::Bytes },
-        Column { name: "created_at", kind: Kind::Time },
-        Column { name: "done_at", kind: Kind::Time },
-    ],
-    needs: None,
-    numbered: None,
-};
-
 const REUSED: &str =
     "Use a new Idempotency-Key for a new request; repeat a request byte for byte to get its answer again";
 const NO_MAC: &str = "The request has no MAC to be compared by; report this";
@@ -253,30 +232,6 @@ impl Claim {
             // Another request, or one that can no longer be compared because its version was retired.
             _ => Err(Problem::new(Code::IdempotencyKeyReused, REUSED)),
         }
-    }
-
-    /// Lays the key with its answer out as a row, for an act that comes to be with the same rows. When the key is taken
-    /// the row finds no place, and [`Claim::take`] tells what became of it.
-    ///
-    /// # Errors
-    /// A problem when the request has no MAC, which is a defect.
-    pub fn lay_out(&self, rows: &mut Rows, answer: &Answer) -> Result<(), Problem> {
-        let (version, mac) = self.request_macs.first().ok_or(Problem::new(Code::Internal, NO_MAC))?;
-        let now = now_us();
-        let mut values = self.key_values();
-        values.extend([
-            Value::from(mac),
-            Value::from(*version),
-            Value::from("done"),
-            Value::from(self.owner.text()),
-            Value::from(answer.status().as_u16()),
-            Value::from(answer.content_type()),
-            Value::from(answer.body()),
-            Value::from(now),
-            Value::from(now),
-        ]);
-        rows.add(&ANSWERS, values);
-        Ok(())
     }
 
     /// Stores the answer inside `work`, for whoever asks again.

@@ -8,10 +8,7 @@ use tokio::sync::oneshot;
 impl System {
     /// Starts everything, with the gateway on that PostgreSQL.
     pub async fn start_on(database: scratch_postgres::Database) -> System {
-        let mut system = System::bare();
-        system.postgres = Some(database);
-        system.rise(|_| {}).await;
-        system
+        System::start_on_postgres(database, |_| {}).await
     }
 
     /// The gateway's database, opened once more.

@@ -105,14 +105,6 @@ impl System {
         system
     }
 
-    /// The same, on the database of the caller's choice: a PostgreSQL's, or a file.
-    pub async fn start_over(postgres: Option<Database>, change: impl FnOnce(&mut String)) -> System {
-        let mut system = System::bare();
-        system.postgres = postgres;
-        system.rise(change).await;
-        system
-    }
-
     /// The same, on SQLite whatever this run of the tests is for: for what only a file has.
     pub async fn start_on_sqlite() -> System {
         let mut system = System::bare();
