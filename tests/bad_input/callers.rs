@@ -25,6 +25,7 @@ const ROUTES: &[(&str, &str, &[&str])] = &[
     ("POST", "/v1/keys/kek%2Fcard/versions/1/retire", KEEPERS),
     ("POST", "/v1/keys/kek/card/versions/1/destroy", KEEPERS),
     ("POST", "/v1/keys/migrations", KEEPERS),
+    ("POST", "/v1/keys/ceremonies", KEEPERS),
     ("POST", "/v1/tenants/north-clinic/rotate-data-key", KEEPERS),
     ("POST", "/v1/tenants/north-clinic/shred", KEEPERS),
     ("GET", "/v1/approvals", KEEPERS),
