@@ -17,7 +17,7 @@ mod adding;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// After this time without work a connection is asked whether it is there before it is relied on.
-const IDLE: Duration = Duration::from_millis(500);
+const IDLE: Duration = Duration::from_millis(20);
 
 /// What the writer is asked for.
 pub(crate) enum Message {
