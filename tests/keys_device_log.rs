@@ -230,7 +230,8 @@ async fn two_gateways_on_one_database_find_nothing_wrong_with_one_log() {
             &format!("listen = \"127.0.0.1:{}\"", port(&system.url)),
             &format!("listen = \"127.0.0.1:{listen}\""),
         )
-        .replace(&format!("127.0.0.1:{}", port(&system.ops)), &format!("127.0.0.1:{ops_listen}"));
+        .replace(&format!("127.0.0.1:{}", port(&system.ops)), &format!("127.0.0.1:{ops_listen}"))
+        .replace("log = \"pangate-test\"", "log = \"pangate-other\"");
     std::fs::write(system.path("other.toml"), other).unwrap();
     let config = system.path("other.toml").display().to_string();
     let mut second =
