@@ -156,7 +156,8 @@ fn no_card_is_in_any_file(system: &System, known: &[(String, String)], seen: &BT
         assert_eq!(needles.find(&bytes), Vec::new(), "{}", file.display());
         searched += bytes.len();
     }
-    assert!(searched > 1_000_000, "only {searched} bytes were searched");
+    // Where the database is a server's, its files are not among them.
+    assert!(searched > 100_000, "only {searched} bytes were searched");
     assert_eq!(needles.find(format!("a {} b", known[0].1).as_bytes()).len(), 1, "the search finds a card");
 }
 
