@@ -63,7 +63,7 @@ impl Two {
             if answer.status != 503 && answer.code() != "idempotency_in_flight" {
                 return answer;
             }
-            let again = ["store_busy", "outcome_in_doubt", "idempotency_in_flight"];
+            let again = ["store_busy", "outcome_in_doubt", "processor_unavailable", "idempotency_in_flight"];
             assert!(again.contains(&answer.code().as_str()), "{}", answer.text);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
