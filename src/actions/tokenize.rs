@@ -4,7 +4,6 @@ use super::{Acted, Context, Refusal, Stopped, store_problem, vault_problem};
 use crate::answer::{Answer, Code, DrawnUp, Problem};
 use crate::gateway::Gateway;
 use crate::idempotency::{Claim, Claimed};
-use crate::payments::purpose;
 use crate::permit::{Permit, Tokenize};
 use crate::record::{Event, now_us};
 use audit::{Action, Resource};
@@ -17,6 +16,8 @@ use vault::shelf::Metadata;
 use vault::{CardProblem, CardsDraft, CardsShape, Declared, Intake, Settled};
 
 mod adding;
+
+use adding::Added;
 
 /// A token as the contract shows it.
 #[derive(Serialize)]
@@ -113,15 +114,18 @@ pub async fn create(
         .map_err(refuse)?;
     let _working = claim.as_ref().map(|claim| gateway.running.enter(claim)).transpose().map_err(refuse)?;
     ensure_data_key(gateway, context, &tenant).await.map_err(refuse)?;
-    let draft =
-        gateway.vault.draft_cards(&tenant, intake, shape).await.map_err(|e| refuse(vault_problem(&e)))?;
+    let draft = gateway
+        .vault
+        .draft_cards(&tenant, intake, shape)
+        .await
+        .map_err(|e| refuse(vault_problem(&e)))?
+        .with_consent(context.request.clone());
 
-    let (answer, mut settled) = if draft.only_adds() {
-        adding::add(gateway, context, &tenant, shape, draft, claim).await
-    } else {
-        settle(gateway, context, tenant, shape, draft, claim).await
-    }
-    .map_err(refuse)?;
+    let added = adding::add(gateway, context, shape, draft, claim.as_ref()).await.map_err(refuse)?;
+    let (answer, mut settled) = match added {
+        Added::Durable(answer, settled) => (answer, settled),
+        Added::NotNew(draft) => settle(gateway, context, shape, draft, claim).await.map_err(refuse)?,
+    };
     for card in &mut settled {
         gateway.vault.hold_cvc(card);
         gateway.metrics.token_created(card.reused);
@@ -133,13 +137,11 @@ pub async fn create(
 async fn settle(
     gateway: &Gateway,
     context: &Context,
-    tenant: Tenant,
     shape: CardsShape,
     draft: CardsDraft,
     claim: Option<Claim>,
 ) -> Result<(Answer, Vec<Settled>), Problem> {
-    let (recorder, origin, request) =
-        (gateway.recorder.clone(), context.origin.clone(), context.request.clone());
+    let (recorder, origin) = (gateway.recorder.clone(), context.origin.clone());
     let committed: Result<(Answer, Vec<Settled>), Stopped> = gateway
         .store
         .commit(move |work| {
@@ -152,9 +154,6 @@ async fn settle(
                 let now = now_us();
                 let mut told = Told::default();
                 for outcome in draft.settle(work, now).await? {
-                    if let Ok(card) = &outcome {
-                        purpose::stored_card(work, &tenant, &card.token, request.as_str(), now).await?;
-                    }
                     told.tell(outcome);
                 }
                 let mut receipt = None;

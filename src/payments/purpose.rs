@@ -1,8 +1,9 @@
 //! What a token was collected for. A token alone is worth nothing: a charge needs an open payment of exactly its
 //! amount, or a consent to store the card. Called inside the transactions that make tokens and charges.
 
-use store::{Column, Kind, Rows, Sheet, StoreError, Value, Work};
+use store::{StoreError, Value, Work};
 use tokens::{ChargeId, Money, Tenant, Token};
+use vault::{VaultError, shelf};
 
 /// How long a payment stays open for its charge, in microseconds.
 pub const OPEN_FOR_US: i64 = 60 * 60 * 1_000_000;
@@ -73,59 +74,6 @@ pub async fn close_payment(
     .map(|_| ())
 }
 
-/// The token was made to be kept: it may be charged again and again until it is shredded or expires. Repeating it
-/// for a reused token changes nothing.
-///
-/// # Errors
-/// The store's error; the caller's act then fails as a whole.
-pub async fn stored_card(
-    work: &mut Work<'_>,
-    tenant: &Tenant,
-    token: &Token,
-    request: &str,
-    now_us: i64,
-) -> Result<(), StoreError> {
-    work.execute(
-        "INSERT INTO purpose (tenant, token, kind, request, opened_at) SELECT $1, $2, 'stored_card', $3, $4 \
-         WHERE NOT EXISTS (SELECT 1 FROM purpose WHERE tenant = $1 AND token = $2 AND kind = 'stored_card')",
-        vec![
-            Value::from(tenant.as_str()),
-            Value::from(token.as_str()),
-            Value::from(request),
-            Value::from(now_us),
-        ],
-    )
-    .await
-    .map(|_| ())
-}
-
-static CONSENTS: Sheet = Sheet {
-    table: "purpose",
-    columns: &[
-        Column { name: "tenant", kind: Kind::Text },
-        Column { name: "token", kind: Kind::Text },
-        Column { name: "kind", kind: Kind::Text },
-        Column { name: "request", kind: Kind::Text },
-        Column { name: "opened_at", kind: Kind::Time },
-    ],
-    needs: None,
-    numbered: None,
-};
-
-/// As [`stored_card`], for a token that comes to be with the same rows.
-pub fn lay_out_stored_card(rows: &mut Rows, tenant: &Tenant, token: &Token, request: &str, now_us: i64) {
-    rows.add(
-        &CONSENTS,
-        vec![
-            Value::from(tenant.as_str()),
-            Value::from(token.as_str()),
-            Value::from("stored_card"),
-            Value::from(request),
-            Value::from(now_us),
-        ],
-    );
-}
-
 /// Spends an open payment of exactly this amount on the charge, the oldest first; failing that, finds the consent to
 /// store the card, which is not used up. `false` when there is neither: then the charge must not happen.
 ///
@@ -138,7 +86,7 @@ pub async fn spend(
     amount: Money,
     charge: &ChargeId,
     now_us: i64,
-) -> Result<bool, StoreError> {
+) -> Result<bool, VaultError> {
     let spent = work
         .execute(
             "UPDATE purpose SET spent_by = $5 WHERE id = (SELECT MIN(id) FROM purpose \
@@ -158,14 +106,7 @@ pub async fn spend(
     if spent == 1 {
         return Ok(true);
     }
-    let consent = work
-        .fetch_optional(
-            "SELECT id FROM purpose WHERE tenant = $1 AND token = $2 AND kind = 'stored_card' \
-             AND spent_by IS NULL AND (expires_at IS NULL OR expires_at > $3) LIMIT 1",
-            vec![Value::from(tenant.as_str()), Value::from(token.as_str()), Value::from(now_us)],
-        )
-        .await?;
-    Ok(consent.is_some())
+    shelf::has_consent(work, tenant, token).await
 }
 
 /// The charge took no money: its payment is open again for another try.

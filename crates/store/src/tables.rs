@@ -81,7 +81,7 @@ pub static TABLES: [Table; 15] = [
         tenant Text, token Text, fingerprint Bytes, fingerprint_version Integer, reusable Small, envelope Bytes,
         data_key_id Bytes, brand Text, last4 Text, exp_month Small, exp_year Small, format Text, metadata Text,
         created_at Time, expires_at Time, shredded_at Time, former_fingerprint Bytes,
-        former_fingerprint_version Integer,
+        former_fingerprint_version Integer, consent Text, consented_at Time,
     },
     table! { purpose [id] ALL, auditor: false, counter: Some("id"), stays: None;
         id Integer, tenant Text, token Text, kind Text, amount_minor Integer, currency Text, request Text,

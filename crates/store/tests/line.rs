@@ -91,9 +91,11 @@ async fn a_line_that_falls_silent_while_a_connection_is_made_hangs_nobody() {
             tokio::time::sleep(Duration::from_millis(silent_after)).await;
             line.silence();
         };
-        let write = soon("a write on a connection in the making", load::add(store, "lost"));
+        let name = format!("silent after {silent_after} ms");
+        let write = soon("a write on a connection in the making", load::add(store, &name));
         let (answer, ()) = tokio::join!(write, silence);
-        assert_eq!(answer, Err(StoreError::Unavailable));
+        // On a busy machine the silence may come when the row is down.
+        assert!(matches!(answer, Ok(()) | Err(StoreError::Unavailable)), "{answer:?}");
         line.restore();
         back(store, "after the silence", BOUND).await;
     }

@@ -2,13 +2,13 @@
 
 mod adding;
 
-pub(crate) use adding::lay_out;
+pub(crate) use adding::{is_met, lay_out};
 
 use crate::clear::{Fingerprint, Fingerprints};
 use crate::error::VaultError;
 use std::collections::BTreeMap;
 use store::{Fetch, Row, Work};
-use tokens::{Brand, Format, Last4, MaskedCard, Tenant, Token};
+use tokens::{Brand, Format, Last4, MaskedCard, RequestId, Tenant, Token};
 
 /// Flat names and values that the caller keeps with a token.
 pub type Metadata = BTreeMap<String, String>;
@@ -122,6 +122,53 @@ pub(crate) struct NewCard<'a> {
     pub(crate) format: Format,
     pub(crate) metadata: &'a Metadata,
     pub(crate) expires_at_us: Option<i64>,
+    /// The request in which the patient agreed that the card is kept and charged again.
+    pub(crate) consent: Option<&'a RequestId>,
+}
+
+impl NewCard<'_> {
+    fn newest(&self) -> Option<&Fingerprint> {
+        self.fingerprints.map(|fingerprints| &fingerprints.newest)
+    }
+
+    /// Beside the newest, so that who has not yet heard of that version finds the token as well.
+    fn former(&self) -> Option<&Fingerprint> {
+        self.fingerprints.and_then(|fingerprints| fingerprints.older.first())
+    }
+}
+
+/// Whether the patient agreed that the card behind the token is kept and charged again.
+///
+/// # Errors
+/// Any failure of the store.
+pub async fn has_consent(
+    from: &mut impl Fetch,
+    tenant: &Tenant,
+    token: &Token,
+) -> Result<bool, VaultError> {
+    let row = from
+        .fetch_optional(
+            "SELECT consent FROM card WHERE tenant = $1 AND token = $2 AND consent IS NOT NULL",
+            vec![tenant.as_str().into(), token.as_str().into()],
+        )
+        .await?;
+    Ok(row.is_some())
+}
+
+/// Notes the consent for a token that was there before; the first one stays.
+async fn consent(
+    work: &mut Work<'_>,
+    tenant: &Tenant,
+    token: &Token,
+    request: &RequestId,
+    now_us: i64,
+) -> Result<(), VaultError> {
+    work.execute(
+        "UPDATE card SET consent = $3, consented_at = $4 WHERE tenant = $1 AND token = $2 AND consent IS NULL",
+        vec![tenant.as_str().into(), token.as_str().into(), request.as_str().into(), now_us.into()],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Puts a card on the shelf. With a fingerprint the tenant's living token of the same card wins, whoever races and
@@ -227,7 +274,12 @@ async fn reuse(
             ],
         )
         .await?;
-    row.map(|row| record(&row, now_us)).transpose()
+    let Some(row) = row else { return Ok(None) };
+    let record = record(&row, now_us)?;
+    if let Some(request) = new.consent {
+        consent(work, tenant, &record.token, request, now_us).await?;
+    }
+    Ok(Some(record))
 }
 
 fn metadata_text(metadata: &Metadata) -> Result<Option<String>, VaultError> {
@@ -241,8 +293,8 @@ macro_rules! insert {
     () => {
         "INSERT INTO card (tenant, token, fingerprint, fingerprint_version, reusable, envelope, data_key_id, \
          brand, last4, exp_month, exp_year, format, metadata, created_at, expires_at, former_fingerprint, \
-         former_fingerprint_version) \
-         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 \
+         former_fingerprint_version, consent, consented_at) \
+         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19 \
          WHERE EXISTS (SELECT 1 FROM data_key WHERE data_key_id = $7 AND destroyed_at IS NULL"
     };
 }
@@ -256,9 +308,7 @@ async fn insert(
     now_us: i64,
 ) -> Result<bool, VaultError> {
     let metadata = metadata_text(new.metadata)?;
-    let newest = new.fingerprints.map(|fingerprints| &fingerprints.newest);
-    // Beside the newest, so that who has not yet heard of that version finds the token as well.
-    let former = new.fingerprints.and_then(|fingerprints| fingerprints.older.first());
+    let (newest, former) = (new.newest(), new.former());
     let rows = work
         .execute(
             work.dialect().of(
@@ -284,6 +334,8 @@ async fn insert(
                 new.expires_at_us.into(),
                 former.map(|fingerprint| fingerprint.mac).into(),
                 former.map(|fingerprint| fingerprint.version).into(),
+                new.consent.map(RequestId::as_str).into(),
+                new.consent.map(|_| now_us).into(),
             ],
         )
         .await?;

@@ -14,7 +14,7 @@ use crate::field::Field;
 use crate::shelf::Metadata;
 use crate::vault::Parts;
 use sweep::document::{Document, Json};
-use tokens::{Format, MaskedCard, Tenant, Token};
+use tokens::{Format, MaskedCard, RequestId, Tenant, Token};
 
 const MOST_CARDS: usize = 256;
 
@@ -47,6 +47,7 @@ pub(in crate::clear) struct Sealed {
 pub struct CardsDraft {
     pub(in crate::clear) tenant: Tenant,
     pub(in crate::clear) cards: Vec<Result<Sealed, CardProblem>>,
+    pub(in crate::clear) consent: Option<RequestId>,
 }
 
 /// Reads, checks and seals the cards of a `/v1/tokens` body. What is wrong with the one card of
@@ -75,7 +76,7 @@ pub(crate) async fn draft_cards(
     // Where its caller will put the token is not known here.
     let drawn = |request| mint::draw(vault.settings.realm, request?, |_, _, _| Ok(true));
     let drawn = requests.into_iter().map(drawn).collect();
-    Ok(CardsDraft { tenant: tenant.clone(), cards: seal_all(vault, tenant, drawn).await? })
+    Ok(CardsDraft { tenant: tenant.clone(), cards: seal_all(vault, tenant, drawn).await?, consent: None })
 }
 
 fn batch(mut json: Json) -> Result<Vec<Json>, VaultError> {

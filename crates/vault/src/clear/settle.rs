@@ -9,10 +9,10 @@ use super::stray::Scrubbed;
 use crate::error::VaultError;
 use crate::shape::FieldPath;
 use crate::shelf::{self, Metadata, NewCard};
-use store::{Rows, Work};
+use store::{Rows, Store, Work};
 use sweep::document::Document;
 use sweep::{Exemption, Limits};
-use tokens::{Format, MaskedCard, Tenant, Token};
+use tokens::{Format, MaskedCard, RequestId, Tenant, Token};
 
 /// A card that has its row. It counts only once the transaction is durable.
 pub struct Settled {
@@ -59,7 +59,7 @@ impl CardsDraft {
         let mut settled = Vec::with_capacity(self.cards.len());
         for card in self.cards {
             settled.push(match card {
-                Ok(sealed) => Ok(shelve(work, &self.tenant, sealed, now_us).await?),
+                Ok(sealed) => Ok(shelve(work, &self.tenant, sealed, self.consent.as_ref(), now_us).await?),
                 Err(problem) => Err(problem),
             });
         }
@@ -67,50 +67,74 @@ impl CardsDraft {
     }
 }
 
+/// Adding without asking: what can be new goes down as rows, and only who finds a row in its place has to settle.
 impl CardsDraft {
-    /// Whether every card of it is only added: none may find a token that is there already.
-    pub fn only_adds(&self) -> bool {
-        self.cards.iter().flatten().all(|sealed| sealed.fingerprints.is_none())
+    /// The patient agreed, in this request, that the cards are kept and charged again.
+    #[must_use]
+    pub fn with_consent(self, request: RequestId) -> CardsDraft {
+        CardsDraft { consent: Some(request), ..self }
     }
 
-    /// Lays the cards out as rows, for a draft that [`CardsDraft::only_adds`]. They count once the rows are durable; a
-    /// token that is taken, or a data key that ended meanwhile, fails the request as a whole.
+    /// Whether the cards are worth laying out as rows: none of them is known to have a token that must be found. Who
+    /// brings many cards that may have one settles them.
+    ///
+    /// # Errors
+    /// Any failure of the store.
+    pub async fn is_new(&self, store: &Store) -> Result<bool, VaultError> {
+        let mut reusable = self.cards.iter().flatten().filter_map(|sealed| sealed.fingerprints.as_ref());
+        match (reusable.next(), reusable.next()) {
+            (None, _) => Ok(true),
+            (Some(one), None) => Ok(!shelf::is_met(store, &self.tenant, one).await?),
+            (Some(_), Some(_)) => Ok(false),
+        }
+    }
+
+    /// Lays the cards out as rows, and tells what they come to once the rows are durable; their codes stay with the
+    /// draft until then. A row that finds no place (a token or a card that is there, a data key that ended) fails the
+    /// request as a whole, and the draft can still settle.
     ///
     /// # Errors
     /// [`VaultError::Integrity`] for metadata that cannot be written.
     pub fn lay_out(
-        self,
+        &self,
         rows: &mut Rows,
         now_us: i64,
     ) -> Result<Vec<Result<Settled, CardProblem>>, VaultError> {
         let mut settled = Vec::with_capacity(self.cards.len());
-        for card in self.cards {
+        for card in &self.cards {
             let sealed = match card {
                 Ok(sealed) => sealed,
                 Err(problem) => {
-                    settled.push(Err(problem));
+                    settled.push(Err(problem.clone()));
                     continue;
                 }
             };
-            shelf::lay_out(rows, &self.tenant, &sealed.new_card(), now_us)?;
+            shelf::lay_out(rows, &self.tenant, &sealed.new_card(self.consent.as_ref()), now_us)?;
             settled.push(Ok(Settled {
-                token: sealed.token,
-                card: sealed.card,
+                token: sealed.token.clone(),
+                card: sealed.card.clone(),
                 created_at_us: now_us,
                 expires_at_us: sealed.expires_at_us,
                 reused: false,
-                metadata: sealed.metadata,
+                metadata: sealed.metadata.clone(),
                 format: sealed.format,
                 tenant: self.tenant.clone(),
-                cvc: sealed.cvc,
+                cvc: None,
             }));
         }
         Ok(settled)
     }
+
+    /// Gives the cards that were laid out, and are durable now, their codes.
+    pub fn hand_codes_to(self, settled: &mut [Settled]) {
+        for (card, sealed) in settled.iter_mut().zip(self.cards.into_iter().flatten()) {
+            card.cvc = sealed.cvc;
+        }
+    }
 }
 
 impl Sealed {
-    fn new_card(&self) -> NewCard<'_> {
+    fn new_card<'a>(&'a self, consent: Option<&'a RequestId>) -> NewCard<'a> {
         NewCard {
             token: &self.token,
             card: &self.card,
@@ -120,6 +144,7 @@ impl Sealed {
             format: self.format,
             metadata: &self.metadata,
             expires_at_us: self.expires_at_us,
+            consent,
         }
     }
 }
@@ -128,9 +153,10 @@ async fn shelve(
     work: &mut Work<'_>,
     tenant: &Tenant,
     sealed: Sealed,
+    consent: Option<&RequestId>,
     now_us: i64,
 ) -> Result<Settled, VaultError> {
-    let (record, reused) = shelf::put(work, tenant, &sealed.new_card(), now_us).await?;
+    let (record, reused) = shelf::put(work, tenant, &sealed.new_card(consent), now_us).await?;
     Ok(Settled {
         token: record.token,
         card: record.card,
@@ -165,7 +191,7 @@ impl MessageDraft {
         let mut cards = Vec::with_capacity(self.cards.len());
         for (place, sealed) in self.cards {
             places.push(place);
-            cards.push(shelve(work, &self.tenant, sealed, now_us).await?);
+            cards.push(shelve(work, &self.tenant, sealed, None, now_us).await?);
         }
         Ok(SettledMessage {
             head: self.head,
