@@ -1,7 +1,7 @@
 //! The writer's connection, whichever database it leads to: statements one by one, and the words around them.
 
 use crate::failure::Failure;
-use crate::postgres::{self, Server};
+use crate::postgres::{self, Server, timed};
 use crate::rows::Whole;
 use crate::sqlite::{self, Place};
 use crate::{Dialect, Row, Settings, Sheet, StoreError, Value};
@@ -184,12 +184,4 @@ impl Link {
             Link::Sqlite(_) => Err(Failure::fatal(StoreError::Unavailable)),
         }
     }
-}
-
-/// The answer, or the end of our patience: a server that hangs may not hang the writer.
-async fn timed<T>(
-    patience: Duration,
-    answer: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    tokio::time::timeout(patience, answer).await.unwrap_or(Err(Failure::fatal(StoreError::Unavailable)))
 }

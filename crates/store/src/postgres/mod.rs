@@ -5,6 +5,7 @@ mod argument;
 mod connect;
 mod kind;
 mod numeric;
+mod patience;
 mod pooler;
 mod readers;
 mod roles;
@@ -15,5 +16,6 @@ pub(crate) mod statement;
 pub(crate) mod value;
 
 pub(crate) use connect::Server;
+pub(crate) use patience::timed;
 pub(crate) use readers::{Readers, Snapshot};
 pub(crate) use schema::{open, prepare, stranger};

@@ -1,5 +1,6 @@
 //! Connections for reading: a bounded number, opened when first used, kept while they work.
 
+use super::patience::timed;
 use super::{Server, statement};
 use crate::failure::Failure;
 use crate::{Row, Settings, StoreError, Value};
@@ -189,12 +190,4 @@ impl Drop for Snapshot {
             drop(place);
         });
     }
-}
-
-/// The answer, or the end of our patience: a server that hangs may not hang us.
-pub(super) async fn timed<T>(
-    patience: Duration,
-    answer: impl Future<Output = Result<T, Failure>>,
-) -> Result<T, Failure> {
-    tokio::time::timeout(patience, answer).await.unwrap_or(Err(Failure::fatal(StoreError::Unavailable)))
 }
