@@ -141,11 +141,7 @@ impl NewCard<'_> {
 ///
 /// # Errors
 /// Any failure of the store.
-pub async fn has_consent(
-    from: &mut impl Fetch,
-    tenant: &Tenant,
-    token: &Token,
-) -> Result<bool, VaultError> {
+pub async fn has_consent(from: &mut impl Fetch, tenant: &Tenant, token: &Token) -> Result<bool, VaultError> {
     let row = from
         .fetch_optional(
             "SELECT consent FROM card WHERE tenant = $1 AND token = $2 AND consent IS NOT NULL",

@@ -2,7 +2,8 @@
 //! here can write one anywhere.
 
 use crate::clock::Clock;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 use tokens::{Brand, Tenant, Token};
@@ -45,9 +46,32 @@ impl Cvc {
     }
 }
 
-type Key = (Tenant, Token);
 /// When a code is wiped at the latest, and its number.
 type End = (Duration, u64);
+
+/// A tenant's card, by a hash: many codes may wait, and names are longer than codes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Key([u8; 16]);
+
+impl Key {
+    /// The first half of SHA-256: nobody chooses tokens, so 128 bits keep them apart.
+    fn of(tenant: &Tenant, token: &Token) -> Key {
+        let mut hash = Sha256::new();
+        hash.update(tenant.as_str());
+        // No name has a zero byte.
+        hash.update([0]);
+        hash.update(token.as_str());
+        let mut key = [0; 16];
+        key.iter_mut().zip(hash.finalize()).for_each(|(byte, hashed)| *byte = hashed);
+        Key(key)
+    }
+}
+
+/// The codes of one card, in the order in which they came: one for each payment that waits.
+struct Codes {
+    tenant: Arc<str>,
+    kept: Vec<Kept>,
+}
 
 /// Payments with one card that may wait for their charges at once.
 const MOST_OF_ONE_CARD: usize = 8;
@@ -57,13 +81,14 @@ struct Kept {
     until: Duration,
     number: u64,
     /// The charge that used it first. From then on only that charge's retry sees it again.
-    charge: Option<String>,
+    charge: Option<Box<str>>,
 }
 
 #[derive(Default)]
 struct Shelf {
-    /// Of each card the codes in the order in which they came: one for each payment that waits.
-    kept: HashMap<Key, VecDeque<Kept>>,
+    cards: HashMap<Key, Codes>,
+    /// Whose cards they are, each name once.
+    tenants: HashSet<Arc<str>>,
     /// In the order of expiry.
     ends: BTreeMap<End, Key>,
     next: u64,
@@ -101,9 +126,9 @@ impl CvcHolder {
         let now = self.clock.elapsed();
         let mut shelf = self.shelf();
         shelf.expire(now);
-        let key = (tenant.clone(), token.clone());
-        let full = shelf.kept.get(&key).filter(|codes| codes.len() >= MOST_OF_ONE_CARD);
-        if let Some(end) = full.and_then(|codes| codes.front()).map(|kept| (kept.until, kept.number)) {
+        let key = Key::of(tenant, token);
+        let full = shelf.cards.get(&key).filter(|codes| codes.kept.len() >= MOST_OF_ONE_CARD);
+        if let Some(end) = full.and_then(|codes| codes.kept.first()).map(|kept| (kept.until, kept.number)) {
             shelf.end(&end);
         }
         while shelf.ends.len() >= self.capacity {
@@ -113,8 +138,14 @@ impl CvcHolder {
         }
         let (until, number) = (now.saturating_add(self.lifetime), shelf.next);
         shelf.next = shelf.next.wrapping_add(1);
-        shelf.ends.insert((until, number), key.clone());
-        shelf.kept.entry(key).or_default().push_back(Kept { cvc, until, number, charge: None });
+        shelf.ends.insert((until, number), key);
+        let kept = Kept { cvc, until, number, charge: None };
+        if let Some(codes) = shelf.cards.get_mut(&key) {
+            codes.kept.push(kept);
+        } else {
+            let codes = Codes { tenant: shelf.name(tenant), kept: vec![kept] };
+            shelf.cards.insert(key, codes);
+        }
     }
 
     /// Lends a code of the card to a charge: the first to ask binds it, later only the same charge (its retry) gets it.
@@ -129,14 +160,14 @@ impl CvcHolder {
         let now = self.clock.elapsed();
         let mut shelf = self.shelf();
         shelf.expire(now);
-        let codes = shelf.kept.get_mut(&(tenant.clone(), token.clone()));
-        let kept = codes.and_then(|codes| {
-            let bound = codes.iter().position(|kept| kept.charge.as_deref() == Some(charge));
-            let at = bound.or_else(|| codes.iter().position(|kept| kept.charge.is_none()))?;
-            codes.get_mut(at)
+        let codes = shelf.cards.get_mut(&Key::of(tenant, token));
+        let kept = codes.and_then(|Codes { kept, .. }| {
+            let bound = kept.iter().position(|kept| kept.charge.as_deref() == Some(charge));
+            let at = bound.or_else(|| kept.iter().position(|kept| kept.charge.is_none()))?;
+            kept.get_mut(at)
         });
         with(kept.map(|kept| {
-            kept.charge.get_or_insert_with(|| charge.to_owned());
+            kept.charge.get_or_insert_with(|| charge.into());
             &kept.cvc
         }))
     }
@@ -144,9 +175,8 @@ impl CvcHolder {
     /// Wipes the codes of that card that charges have had: their authorization is over.
     pub(crate) fn forget_used(&self, tenant: &Tenant, token: &Token) {
         let mut shelf = self.shelf();
-        let key = (tenant.clone(), token.clone());
-        let used: Vec<End> = shelf.kept.get(&key).map_or_else(Vec::new, |codes| {
-            let used = codes.iter().filter(|kept| kept.charge.is_some());
+        let used: Vec<End> = shelf.cards.get(&Key::of(tenant, token)).map_or_else(Vec::new, |codes| {
+            let used = codes.kept.iter().filter(|kept| kept.charge.is_some());
             used.map(|kept| (kept.until, kept.number)).collect()
         });
         used.iter().for_each(|end| shelf.end(end));
@@ -154,14 +184,16 @@ impl CvcHolder {
 
     /// Wipes every code of that card.
     pub(crate) fn forget(&self, tenant: &Tenant, token: &Token) {
-        self.shelf().take(&(tenant.clone(), token.clone()));
+        self.shelf().take(&Key::of(tenant, token));
     }
 
     /// Wipes the codes of all cards of a tenant.
     pub(crate) fn forget_tenant(&self, tenant: &Tenant) {
         let mut shelf = self.shelf();
-        let keys: Vec<Key> = shelf.kept.keys().filter(|(owner, _)| owner == tenant).cloned().collect();
+        let theirs = shelf.cards.iter().filter(|(_, codes)| *codes.tenant == *tenant.as_str());
+        let keys: Vec<Key> = theirs.map(|(key, _)| *key).collect();
         keys.iter().for_each(|key| shelf.take(key));
+        shelf.tenants.remove(tenant.as_str());
     }
 
     /// How many codes are held.
@@ -177,18 +209,28 @@ impl CvcHolder {
 
 impl Shelf {
     fn take(&mut self, key: &Key) {
-        for kept in self.kept.remove(key).into_iter().flatten() {
+        for kept in self.cards.remove(key).into_iter().flat_map(|codes| codes.kept) {
             self.ends.remove(&(kept.until, kept.number));
         }
+    }
+
+    /// The tenant's name, which its cards share.
+    fn name(&mut self, tenant: &Tenant) -> Arc<str> {
+        if let Some(known) = self.tenants.get(tenant.as_str()) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = tenant.as_str().into();
+        self.tenants.insert(Arc::clone(&name));
+        name
     }
 
     /// Wipes one code.
     fn end(&mut self, end: &End) {
         let Some(key) = self.ends.remove(end) else { return };
-        let Some(codes) = self.kept.get_mut(&key) else { return };
-        codes.retain(|kept| kept.number != end.1);
-        if codes.is_empty() {
-            self.kept.remove(&key);
+        let Some(codes) = self.cards.get_mut(&key) else { return };
+        codes.kept.retain(|kept| kept.number != end.1);
+        if codes.kept.is_empty() {
+            self.cards.remove(&key);
         }
     }
 
