@@ -1,5 +1,6 @@
 //! Connections to whichever host takes writes now, with their sessions set up.
 
+use super::patience::timed;
 use super::sole::Sole;
 use super::sqlstate::read_error;
 use super::{address, pooler, statement};
@@ -27,6 +28,9 @@ const STANDING: &str = "SELECT current_setting('transaction_read_only') AS read_
 /// The same of an engine that only speaks PostgreSQL's wire and knows no branches.
 const STANDING_ELSEWHERE: &str = "SELECT current_setting('transaction_read_only') AS read_only, \
                                   current_setting('synchronous_commit') AS durable, '' AS branch";
+
+/// The statement that adds rows takes longer to plan than to run, and its plan is the same for one row as for sixty.
+const PLAN_ONCE: &str = "SET plan_cache_mode = force_generic_plan";
 
 /// The database: one host, or a primary and its standbys of which nobody says which is which.
 pub(crate) struct Server {
@@ -70,7 +74,12 @@ impl Server {
         if let Some(sole) = &self.sole {
             sole.hold(&mut connection).await?;
         }
-        Ok(connection)
+        let planned = timed(self.patience, statement::control(&mut connection, PLAN_ONCE)).await;
+        match planned.map_err(StoreError::from) {
+            // An engine that only speaks PostgreSQL's wire may not know the setting; then it plans as it likes.
+            Ok(()) | Err(StoreError::Statement { .. }) => Ok(connection),
+            Err(error) => Err(error),
+        }
     }
 
     /// A connection to the host that takes writes: the one that was found last is asked first, the others when it
