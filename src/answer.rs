@@ -3,10 +3,12 @@
 //! No answer can repeat what a body said: problems carry codes, sentences written here and field names.
 
 mod code;
+mod denied;
 mod problem;
 mod stopped;
 
 pub use code::Code;
+pub use denied::denied_problem;
 pub use problem::Problem;
 pub use stopped::{Stopped, store_code, store_problem, vault_problem};
 

@@ -2,6 +2,7 @@
 
 use crate::credential::Credentials;
 use crate::gateway::Gateway;
+use crate::governance::{Faults, Governance};
 use crate::idempotency::{Owner, Running};
 use crate::keys::act::Target;
 use crate::keys::ceremony::{AskIdentity, Identity};
@@ -35,6 +36,9 @@ pub enum StartError {
     /// The routes.
     #[error("policy: {0}")]
     Routes(#[from] RoutesError),
+    /// The policy folder.
+    #[error("policy: {0}")]
+    Governance(#[from] Faults),
     /// Work on keys that an earlier run left.
     #[error("keys: {0}")]
     Keys(String),
@@ -87,6 +91,7 @@ pub enum StartError {
 /// [`StartError`], which names the setting to change.
 pub async fn assemble(settings: &Settings, target: Box<OpenTarget>) -> Result<Gateway, StartError> {
     let officers = settings.hsm.has_officers();
+    let governance = Arc::new(Governance::read(&settings.policy.dir)?);
     let policy = KeyPolicy::read(&settings.policy.dir, officers)?;
     let hsm = hsm(settings).await?;
     let log = LogName::parse(&settings.audit.log)?;
@@ -125,12 +130,14 @@ pub async fn assemble(settings: &Settings, target: Box<OpenTarget>) -> Result<Ga
         owner: owner.text(),
         target,
         identity: identity(settings)?,
+        governance: governance.clone(),
     });
     Ok(Gateway {
         realm: settings.server.realm,
         owner,
         running: Running::default(),
         credentials: Credentials::new(store.clone()),
+        governance,
         routes: Routes::read(&settings.policy.dir)?,
         metrics: Metrics::new(),
         store,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::IpAddr;
 use tokens::{Principal, Tenant};
 
 /// What a credential was issued for.
@@ -64,12 +65,26 @@ pub struct Caller {
     role: Role,
     principal: Principal,
     tenant: Option<Tenant>,
+    second_factor_at: Option<i64>,
+    source: Option<IpAddr>,
 }
 
 impl Caller {
     /// A caller whose credential was found valid; for `credential` alone.
     pub(crate) fn proven(role: Role, principal: Principal, tenant: Option<Tenant>) -> Caller {
-        Caller { role, principal, tenant }
+        Caller { role, principal, tenant, second_factor_at: None, source: None }
+    }
+
+    /// The same caller, whose second factor was proven at that time (unix µs); for whoever proved it alone.
+    #[must_use]
+    pub fn with_second_factor_at(self, time_us: i64) -> Caller {
+        Caller { second_factor_at: Some(time_us), ..self }
+    }
+
+    /// The same caller, calling from that network address.
+    #[must_use]
+    pub(crate) fn calling_from(self, source: IpAddr) -> Caller {
+        Caller { source: Some(source), ..self }
     }
 
     /// The role.
@@ -85,5 +100,15 @@ impl Caller {
     /// The tenant that the credential is bound to; `None` is the whole installation.
     pub fn tenant(&self) -> Option<&Tenant> {
         self.tenant.as_ref()
+    }
+
+    /// When the caller's second factor was proven, in unix microseconds; `None` of an API key, which has none.
+    pub fn second_factor_at(&self) -> Option<i64> {
+        self.second_factor_at
+    }
+
+    /// The network address that the request came from; `None` on the command line.
+    pub fn source(&self) -> Option<IpAddr> {
+        self.source
     }
 }

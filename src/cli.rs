@@ -5,6 +5,7 @@ mod client;
 pub mod demo;
 pub mod init;
 pub mod keys;
+pub mod policy;
 pub mod scan;
 pub mod setup;
 pub mod store;
@@ -54,6 +55,8 @@ enum Command {
     User(user::Arguments),
     /// List, rotate, retire, destroy and move keys, with two people.
     Keys(keys::Arguments),
+    /// Check the policy folder, and explain who may do what.
+    Policy(policy::Arguments),
     /// Prepare a database, and move the vault from SQLite to PostgreSQL.
     Store(store::Arguments),
     /// Verify the audit log.
@@ -86,6 +89,7 @@ pub fn main() -> ExitCode {
             Command::Demo(arguments) => demo::run(arguments, format).await,
             Command::User(arguments) => user::run(arguments, format).await,
             Command::Keys(arguments) => keys::run(arguments, format).await,
+            Command::Policy(arguments) => policy::run(&arguments, format),
             Command::Store(arguments) => store::run(arguments, format).await,
             Command::Audit(arguments) => audit::run(arguments, format).await,
             Command::Scan(arguments) => scan::run(arguments, format).await,

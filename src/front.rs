@@ -1,15 +1,16 @@
 //! The front desk: one request in, one answer out. Hygiene, sweep of the head, identity, permit, act, record.
 
 use crate::actions::{self, Acted, Context, Refusal, store_problem};
-use crate::answer::{Answer, Code, Problem};
+use crate::answer::{Answer, Code, Problem, denied_problem};
 use crate::caller::Caller;
 use crate::edge::{Inbound, Peer};
 use crate::gateway::Gateway;
+use crate::governance::Bundle;
 use crate::idempotency::Key;
-use crate::permit::{self, Act, Denied, Permit};
-use crate::record::{Event, Origin};
+use crate::permit::{self, Act, Permit};
+use crate::record::{Event, Origin, now_us};
 use crate::routes::{Matched, NoRoute};
-use audit::{Action, Actor, ActorRole, Resource, Source};
+use audit::{Action, Actor, ActorRole, Resource, RouteName, Source};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONNECTION};
 use http::request::Parts;
@@ -17,6 +18,7 @@ use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body as _;
 use http_body_util::Full;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 use sweep::{Kind, Verdict};
 use tokens::RequestId;
@@ -30,7 +32,7 @@ pub async fn answer(gateway: &Gateway, request: Request<Inbound>, peer: Peer) ->
     let id = peer.request.clone();
     let (parts, body) = request.into_parts();
     let mut origin = stranger(peer.addr.ip(), id.clone());
-    let (route, acted) = handle(gateway, &parts, body, &mut origin).await;
+    let (route, acted) = handle(gateway, &parts, body, &mut origin, peer.addr.ip()).await;
     let (answer, code) = match acted {
         Ok(answer) => (answer, "ok"),
         Err(refusal) => {
@@ -113,6 +115,7 @@ async fn handle(
     parts: &Parts,
     body: Inbound,
     origin: &mut Origin,
+    address: IpAddr,
 ) -> (&'static str, Acted) {
     let door = |problem| Refusal::new(Action::AccessRefuse, problem);
     if let Err(problem) = sweep_head(parts) {
@@ -131,7 +134,7 @@ async fn handle(
     };
     let route = matched.label();
     let caller = match gateway.credentials.identify(parts.headers.get(AUTHORIZATION)).await {
-        Ok(caller) => caller,
+        Ok(caller) => caller.calling_from(address),
         Err(problem) => return (route, Err(Refusal::new(Action::CredentialRefuse, problem))),
     };
     origin.actor = Actor { role: caller.role().actor(), principal: Some(caller.principal().clone()) };
@@ -145,7 +148,8 @@ async fn handle(
         return (route, Err(door(Problem::new(Code::Internal, "The request has no id; report this"))));
     };
     let context = Context { request, origin: origin.clone(), idempotency_key };
-    (route, act(gateway, &context, &caller, matched, parts, body).await)
+    let asker = Asker { bundle: gateway.governance.now(), caller };
+    (route, act(gateway, &context, &asker, matched, parts, body).await)
 }
 
 /// Request line and headers are searched before anything else is done with them; what is found is not repeated.
@@ -176,23 +180,27 @@ fn no_route(gateway: &Gateway, missing: NoRoute, path: &str) -> Problem {
     }
 }
 
-fn ask<A: Act>(caller: &Caller) -> Result<Permit<A>, Refusal> {
-    permit::ask(caller).map_err(|denied| {
-        let detail = match denied {
-            Denied::Role => {
-                "Use a credential of a role that may do this; the README says which role does what"
-            }
-            Denied::NoTenant => "This concerns one tenant; use a credential that is bound to it",
-        };
-        Refusal::new(Action::AccessRefuse, Problem::new(Code::Forbidden, detail))
-    })
+/// Who asks for permits in one request, under the policy that was in force when it began.
+struct Asker {
+    bundle: Arc<Bundle>,
+    caller: Caller,
+}
+
+impl Asker {
+    fn permit<A: Act>(&self) -> Result<Permit<A>, Refusal> {
+        permit::ask(&self.bundle, &self.caller, now_us()).map_err(|denied| {
+            let rule = denied.rule().and_then(|rule| RouteName::parse(rule).ok());
+            Refusal::new(Action::AccessRefuse, denied_problem(&denied))
+                .on(rule.map_or(Resource::None, Resource::Rule))
+        })
+    }
 }
 
 /// From route to act. Every arm asks for its permit.
 async fn act(
     gateway: &Gateway,
     context: &Context,
-    caller: &Caller,
+    asker: &Asker,
     matched: Matched<'_>,
     parts: &Parts,
     body: Inbound,
@@ -201,29 +209,30 @@ async fn act(
     let query = parts.uri.query().unwrap_or("");
     match matched {
         Matched::Tokens => {
-            actions::tokenize::create(gateway, context, ask(caller)?, CardsShape::One, headers, body).await
+            actions::tokenize::create(gateway, context, asker.permit()?, CardsShape::One, headers, body).await
         }
         Matched::TokensBatch => {
-            actions::tokenize::create(gateway, context, ask(caller)?, CardsShape::Batch, headers, body).await
+            actions::tokenize::create(gateway, context, asker.permit()?, CardsShape::Batch, headers, body)
+                .await
         }
-        Matched::Token(id) => actions::token_reading::show(gateway, context, ask(caller)?, id).await,
-        Matched::ShredToken(id) => actions::shred::shred(gateway, context, ask(caller)?, id).await,
+        Matched::Token(id) => actions::token_reading::show(gateway, context, asker.permit()?, id).await,
+        Matched::ShredToken(id) => actions::shred::shred(gateway, context, asker.permit()?, id).await,
         Matched::CreateCharge => {
-            let permit = ask(caller)?;
+            let permit = asker.permit()?;
             let body = plain_json(gateway, headers, body, Action::ChargeCreate).await?;
             actions::charge::create(gateway, context, permit, body).await
         }
-        Matched::Charge(id) => actions::charge::show(gateway, context, ask(caller)?, id).await,
-        Matched::Charges => actions::charge::list(gateway, context, ask(caller)?, query).await,
+        Matched::Charge(id) => actions::charge::show(gateway, context, asker.permit()?, id).await,
+        Matched::Charges => actions::charge::list(gateway, context, asker.permit()?, query).await,
         Matched::CreateRefund => {
-            let permit = ask(caller)?;
+            let permit = asker.permit()?;
             let body = plain_json(gateway, headers, body, Action::RefundCreate).await?;
             actions::refund::create(gateway, context, permit, body).await
         }
-        Matched::ApproveRefund(id) => actions::refund::approve(gateway, context, ask(caller)?, id).await,
-        Matched::Refund(id) => actions::refund::show(gateway, context, ask(caller)?, id).await,
-        Matched::Refunds => actions::refund::list(gateway, context, ask(caller)?, query).await,
-        Matched::Keys => actions::keys::list(gateway, context, ask(caller)?).await,
+        Matched::ApproveRefund(id) => actions::refund::approve(gateway, context, asker.permit()?, id).await,
+        Matched::Refund(id) => actions::refund::show(gateway, context, asker.permit()?, id).await,
+        Matched::Refunds => actions::refund::list(gateway, context, asker.permit()?, query).await,
+        Matched::Keys => actions::keys::list(gateway, context, asker.permit()?).await,
         Matched::RotateKey(_)
         | Matched::RetireKey(..)
         | Matched::DestroyKey(..)
@@ -238,11 +247,11 @@ async fn act(
         | Matched::Jobs
         | Matched::Job(_)
         | Matched::PauseJob(_)
-        | Matched::ResumeJob(_) => act_on_keys(gateway, context, caller, matched, parts, body).await,
-        Matched::AuditEntries => actions::log_reading::list(gateway, context, ask(caller)?, query).await,
-        Matched::DeviceLog => actions::device_log::list(gateway, context, ask(caller)?, query).await,
+        | Matched::ResumeJob(_) => act_on_keys(gateway, context, asker, matched, parts, body).await,
+        Matched::AuditEntries => actions::log_reading::list(gateway, context, asker.permit()?, query).await,
+        Matched::DeviceLog => actions::device_log::list(gateway, context, asker.permit()?, query).await,
         Matched::Pass(route) => {
-            actions::pass::forward(gateway, context, ask(caller)?, route, parts, body).await
+            actions::pass::forward(gateway, context, asker.permit()?, route, parts, body).await
         }
     }
 }
@@ -251,7 +260,7 @@ async fn act(
 async fn act_on_keys(
     gateway: &Gateway,
     context: &Context,
-    caller: &Caller,
+    asker: &Asker,
     matched: Matched<'_>,
     parts: &Parts,
     body: Inbound,
@@ -259,13 +268,13 @@ async fn act_on_keys(
     use actions::{approvals, jobs, keys};
     let query = parts.uri.query().unwrap_or("");
     match matched {
-        Matched::Approvals => return approvals::list(gateway, context, ask(caller)?).await,
-        Matched::Approval(id) => return approvals::show(gateway, context, ask(caller)?, id).await,
-        Matched::Jobs => return jobs::list(gateway, context, ask(caller)?, query).await,
-        Matched::Job(id) => return jobs::show(gateway, context, ask(caller)?, id).await,
+        Matched::Approvals => return approvals::list(gateway, context, asker.permit()?).await,
+        Matched::Approval(id) => return approvals::show(gateway, context, asker.permit()?, id).await,
+        Matched::Jobs => return jobs::list(gateway, context, asker.permit()?, query).await,
+        Matched::Job(id) => return jobs::show(gateway, context, asker.permit()?, id).await,
         _ => {}
     }
-    let permit = ask(caller)?;
+    let permit = asker.permit()?;
     let body = if body.is_end_stream() {
         serde_json::json!({})
     } else {

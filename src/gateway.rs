@@ -1,12 +1,14 @@
 //! The running parts, put together once and shared by every request.
 
 use crate::credential::Credentials;
+use crate::governance::Governance;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::payments::Payments;
 use crate::record::Recorder;
 use crate::routes::Routes;
 use crate::upstream::companion::Companion;
+use std::sync::Arc;
 use store::Store;
 use tokens::Realm;
 use vault::Vault;
@@ -31,6 +33,8 @@ pub struct Gateway {
     pub recorder: Recorder,
     /// Who may call.
     pub credentials: Credentials,
+    /// The policy folder: who may do what.
+    pub governance: Arc<Governance>,
     /// What is served.
     pub routes: Routes,
     /// Charges and refunds.

@@ -29,6 +29,7 @@ pub use overdue::Overdue;
 pub use policy::{KeyPolicy, PolicyError};
 pub use signing::SigningKeyLine;
 
+use crate::governance::Governance;
 use crate::record::{Origin, Recorder};
 use act::Target;
 use audit::{Actor, ActorRole, Source};
@@ -63,6 +64,8 @@ pub(in crate::keys) struct Parts {
     pub(in crate::keys) hsm: HsmQueue,
     pub(in crate::keys) recorder: Recorder,
     pub(in crate::keys) policy: KeyPolicy,
+    /// Who may.
+    pub(in crate::keys) governance: Arc<Governance>,
     /// Whether the device asks two of its officers for a change.
     pub(in crate::keys) officers: bool,
     /// `log/run` of this gateway.
@@ -105,18 +108,22 @@ pub struct Given {
     pub target: Box<OpenTarget>,
     /// Asks the device of `[hsm]` for the key that signs its transcripts.
     pub identity: Box<AskIdentity>,
+    /// Who may agree to acts on keys.
+    pub governance: Arc<Governance>,
 }
 
 impl Keys {
     /// Puts the parts together; nothing runs yet.
     pub fn new(given: Given) -> Keys {
-        let Given { store, vault, hsm, recorder, policy, officers, owner, target, identity } = given;
+        let Given { store, vault, hsm, recorder, policy, officers, owner, target, identity, governance } =
+            given;
         Keys(Arc::new(Parts {
             store,
             vault,
             hsm,
             recorder,
             policy,
+            governance,
             officers,
             owner,
             target: Arc::from(target),

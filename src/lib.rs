@@ -27,6 +27,8 @@ pub mod routes;
 pub mod answer;
 pub mod record;
 pub mod permit;
+pub mod governance;
+pub mod act;
 pub mod caller;
 pub mod metrics;
 pub mod log;

@@ -39,6 +39,11 @@ pub trait Readiness: Send + Sync + 'static {
     fn warnings(&self) -> Vec<Warning> {
         Vec::new()
     }
+
+    /// SHA-256 of the policy folder that is in force, in hexadecimal.
+    fn policy(&self) -> Option<String> {
+        None
+    }
 }
 
 /// Something to look at.
@@ -71,6 +76,8 @@ struct Report<'a> {
     parts: Vec<Shown<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<Warning>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_sha256: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -164,7 +171,12 @@ fn names_this_machine(request: &Request<Incoming>) -> bool {
 
 async fn ready(readiness: &dyn Readiness, metrics: &Metrics) -> Response<Full<Bytes>> {
     let Ok(states) = tokio::time::timeout(READY, readiness.ready()).await else {
-        return unready(&Report { ready: false, parts: Vec::new(), warnings: Vec::new() });
+        return unready(&Report {
+            ready: false,
+            parts: Vec::new(),
+            warnings: Vec::new(),
+            policy_sha256: None,
+        });
     };
     for state in &states {
         metrics.part(state.part, state.ok);
@@ -179,6 +191,7 @@ async fn ready(readiness: &dyn Readiness, metrics: &Metrics) -> Response<Full<By
         ready: states.iter().all(|state| state.ok),
         parts: states.iter().map(shown).collect(),
         warnings: readiness.warnings(),
+        policy_sha256: readiness.policy(),
     };
     if report.ready { response(StatusCode::OK, "application/json", json(&report)) } else { unready(&report) }
 }

@@ -1,82 +1,138 @@
-//! The ticket into an action. Deny is the default; the table below is the whole policy of who may do what.
+//! The ticket into an action. Deny is the default; the policy folder is the whole policy of who may do what.
 //!
 //! An action takes its `Permit` by value, so a forgotten check is a missing argument, not a hole.
 
-mod act;
-
-pub use act::{
+pub use crate::act::{
     Act, Charge, Installation, ListKeys, ManageKeys, OneTenant, Pass, ReadAudit, ReadCharge, ReadDeviceLog,
     ReadToken, Refund, Scope, Shred, Tokenize,
 };
 
 use crate::caller::{Caller, Role};
+use crate::governance::Bundle;
+use policy::{Circumstances, Decision, Denial, Relation};
 use std::marker::PhantomData;
-use tokens::Tenant;
+use std::sync::Arc;
+use tokens::{Money, Principal, Tenant};
 
 /// Permission for one act of kind `A`, by one caller, spent by use.
 ///
 /// ```compile_fail
 /// // A permit cannot be made outside this module.
-/// let forged = pangate::permit::Permit::<pangate::permit::Refund> { caller: todo!(), scope: todo!(), act: todo!() };
+/// let forged = pangate::permit::Permit::<pangate::permit::Refund> { scope: todo!(), judge: todo!(), act: todo!() };
 /// ```
 #[derive(Debug)]
 pub struct Permit<A: Act> {
-    caller: Caller,
     scope: A::Scope,
+    judge: Judge,
     act: PhantomData<A>,
 }
 
-/// Why there is no permit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// The role may not.
-    #[error(
-        "the credential's role may not do this; ask an administrator for a credential of a role that may"
-    )]
-    Role,
-    /// The act concerns one tenant and the credential is bound to none.
-    #[error("this act concerns one tenant; use a credential that is bound to it")]
-    NoTenant,
+/// Why there is no permit: the rule that stands in the way, and what would satisfy it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", self.remedy())]
+pub struct Denied(Denial);
+
+impl Denied {
+    /// The `@id` of the rule that forbids it, or that cannot be evaluated; `None` when no rule allows it.
+    pub fn rule(&self) -> Option<&str> {
+        self.0.rule()
+    }
+
+    /// What would satisfy the policy.
+    pub fn remedy(&self) -> &str {
+        &self.0.remedy
+    }
 }
 
-/// Asks the policy.
+/// Who asked for what under which policy: asked again once the amount of the act is known.
+#[derive(Debug, Clone)]
+pub struct Judge {
+    bundle: Arc<Bundle>,
+    caller: Caller,
+    act: &'static str,
+    now_us: i64,
+}
+
+/// Asks the policy, at that time (unix µs).
 ///
 /// # Errors
-/// [`Denied`] when no rule allows it.
-pub fn ask<A: Act>(caller: &Caller) -> Result<Permit<A>, Denied> {
-    if !allowed(caller.role(), A::NAME) {
-        return Err(Denied::Role);
+/// [`Denied`] when no rule allows it, or one forbids it.
+pub fn ask<A: Act>(bundle: &Arc<Bundle>, caller: &Caller, now_us: i64) -> Result<Permit<A>, Denied> {
+    let judge = Judge { bundle: bundle.clone(), caller: caller.clone(), act: A::NAME, now_us };
+    judge.decide(&judge.circumstances())?;
+    let scope = A::Scope::of(caller).ok_or_else(no_tenant)?;
+    Ok(Permit { scope, judge, act: PhantomData })
+}
+
+/// Whether somebody of that name and role may do acts of this kind at that time (unix µs), with a second factor just
+/// proven and another person's agreement: as far as that can be told of somebody who does not call.
+pub fn may<A: Act>(bundle: &Bundle, name: &Principal, role: Role, now_us: i64) -> bool {
+    let somebody = Caller::proven(role, name.clone(), None);
+    let best = Circumstances { mfa_age: Some(0), approvals: 1, ..Circumstances::at(seconds(now_us)) };
+    bundle.decide(&somebody, A::NAME, Relation::Own, &best).is_allowed()
+}
+
+/// A policy that lets an act on one tenant through without one does not make one.
+fn no_tenant() -> Denied {
+    let remedy = "this act concerns one tenant; use a credential that is bound to it".to_owned();
+    Denied(Denial { why: policy::Why::NotAllowed, remedy })
+}
+
+fn seconds(time_us: i64) -> i64 {
+    time_us.div_euclid(1_000_000)
+}
+
+impl Judge {
+    /// Whether the act may move that much.
+    ///
+    /// # Errors
+    /// [`Denied`] when a rule forbids it.
+    pub fn allows(&self, amount: Money) -> Result<(), Denied> {
+        let amount = Some((amount.minor(), amount.currency().to_string()));
+        self.decide(&Circumstances { amount, ..self.circumstances() })
     }
-    let scope = A::Scope::of(caller).ok_or(Denied::NoTenant)?;
-    Ok(Permit { caller: caller.clone(), scope, act: PhantomData })
-}
 
-/// Whether credentials of that role may do acts of this kind at all.
-pub fn may<A: Act>(role: Role) -> bool {
-    allowed(role, A::NAME)
-}
+    /// Whether the act may move that much, now that so many other people agreed to it.
+    ///
+    /// # Errors
+    /// [`Denied`] when a rule forbids it.
+    pub fn allows_approved(&self, amount: Money, approvals: u32) -> Result<(), Denied> {
+        let amount = Some((amount.minor(), amount.currency().to_string()));
+        self.decide(&Circumstances { amount, approvals: approvals.into(), ..self.circumstances() })
+    }
 
-/// Role by role, what it may do. Everything else is refused.
-fn allowed(role: Role, act: &str) -> bool {
-    let acts: &[&str] = match role {
-        Role::Portal => &["tokenize", "read_token", "pass"],
-        Role::Staff => &["read_token", "charge", "read_charge", "refund"],
-        Role::Companion => &["read_token", "charge", "read_charge"],
-        Role::Auditor => &["read_audit", "read_device_log", "list_keys", "manage_keys", "read_charge"],
-        Role::Admin => &["shred", "read_device_log", "list_keys", "manage_keys"],
-    };
-    acts.contains(&act)
+    fn circumstances(&self) -> Circumstances {
+        let proven = self.caller.second_factor_at();
+        Circumstances {
+            mfa_age: proven.map(|at| seconds(self.now_us.saturating_sub(at))),
+            source: self.caller.source(),
+            ..Circumstances::at(seconds(self.now_us))
+        }
+    }
+
+    fn decide(&self, circumstances: &Circumstances) -> Result<(), Denied> {
+        let relation = if self.caller.tenant().is_some() { Relation::Own } else { Relation::None };
+        match self.bundle.decide(&self.caller, self.act, relation, circumstances) {
+            Decision::Allowed { .. } => Ok(()),
+            Decision::Denied(denial) => Err(Denied(denial)),
+        }
+    }
 }
 
 impl<A: Act> Permit<A> {
     /// Who was permitted.
     pub fn caller(&self) -> &Caller {
-        &self.caller
+        &self.judge.caller
     }
 
     /// What it reaches.
     pub fn scope(&self) -> &A::Scope {
         &self.scope
+    }
+
+    /// For whoever finds out how much money the act moves.
+    pub fn judge(&self) -> Judge {
+        self.judge.clone()
     }
 }
 
@@ -88,40 +144,4 @@ impl<A: Act<Scope = OneTenant>> Permit<A> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokens::Principal;
-
-    /// The policy as a picture: a rule change shows its effect here.
-    const MATRIX: &str = "\
-               tokenize read_token pass charge read_charge refund shred read_audit read_device_log list_keys manage_keys
-portal            ✔         ✔       ✔     ✘         ✘        ✘     ✘       ✘             ✘            ✘          ✘
-staff             ✘         ✔       ✘     ✔         ✔        ✔     ✘       ✘             ✘            ✘          ✘
-auditor           ✘         ✘       ✘     ✘         ✔        ✘     ✘       ✔             ✔            ✔          ✔
-admin             ✘         ✘       ✘     ✘         ✘        ✘     ✔       ✘             ✔            ✔          ✔
-companion         ✘         ✔       ✘     ✔         ✔        ✘     ✘       ✘             ✘            ✘          ✘";
-
-    #[test]
-    fn the_matrix_is_the_policy() {
-        let mut lines = MATRIX.lines();
-        let acts: Vec<&str> = lines.next().unwrap().split_whitespace().collect();
-        for (line, role) in lines.zip(Role::ALL) {
-            let mut cells = line.split_whitespace();
-            assert_eq!(cells.next(), Some(role.as_str()));
-            for (act, cell) in acts.iter().zip(cells) {
-                assert_eq!(allowed(role, act), cell == "✔", "{role} {act}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_act_on_one_tenant_needs_a_credential_of_that_tenant() {
-        let name = Principal::parse("anna").unwrap();
-        let nowhere = Caller::proven(Role::Staff, name.clone(), None);
-        assert_eq!(ask::<Refund>(&nowhere).err(), Some(Denied::NoTenant));
-        let tenant = Tenant::parse("north").unwrap();
-        let staff = Caller::proven(Role::Staff, name, Some(tenant.clone()));
-        assert_eq!(ask::<Refund>(&staff).unwrap().tenant(), &tenant);
-        assert_eq!(ask::<Tokenize>(&staff).err(), Some(Denied::Role));
-    }
-}
+pub(crate) mod tests;

@@ -2,6 +2,7 @@
 
 mod device_logs;
 mod house;
+mod reload;
 
 use crate::answer::Code;
 use crate::assemble::{self, StartError, assemble};
@@ -52,6 +53,10 @@ impl Readiness for Service {
     fn warnings(&self) -> Vec<ops::Warning> {
         house::warnings(&self.0)
     }
+
+    fn policy(&self) -> Option<String> {
+        Some(self.0.governance.now().hash_text())
+    }
 }
 
 /// Runs the gateway until a signal stops it.
@@ -71,6 +76,9 @@ pub async fn run(config: &Path) -> Result<(), StartError> {
     let address = |l: &TcpListener| l.local_addr().map(|a| a.to_string()).unwrap_or_default();
     gateway.metrics.watch_store(house::store_activity(gateway.store.clone()));
     house::note(&gateway, Event::success(Action::ServiceStart, Resource::None)).await?;
+    let policy = Resource::Policy(gateway.governance.now().hash());
+    house::note(&gateway, Event::success(Action::PolicyChange, policy)).await?;
+    let hangups = reload::listen()?;
     let ready =
         serde_json::json!({ "ready": true, "listen": address(&listener), "ops": address(&ops_listener) });
     // Whoever started us waits for this line; when nobody listens, serving goes on.
@@ -80,6 +88,7 @@ pub async fn run(config: &Path) -> Result<(), StartError> {
     stop_on_signal(stop.clone())?;
     let service = Arc::new(Service(gateway.clone()));
     let background = tokio::spawn(house::keep(gateway.clone(), stop.clone()));
+    let reloads = tokio::spawn(reload::keep(gateway.clone(), hangups, stop.clone()));
     let answered = CancellationToken::new();
     let device_logs = tokio::spawn(device_logs::take(gateway.clone(), answered.clone()));
     let (keys, until) = (gateway.keys.clone(), stop.clone());
@@ -96,7 +105,7 @@ pub async fn run(config: &Path) -> Result<(), StartError> {
     let served = edge::serve(listener, tls, limits, service, gateway.metrics.clone(), stop.clone()).await;
     stop.cancel();
     answered.cancel();
-    let _ = tokio::join!(background, device_logs, jobs, health);
+    let _ = tokio::join!(background, reloads, device_logs, jobs, health);
     if house::note(&gateway, Event::success(Action::ServiceStop, Resource::None)).await.is_err() {
         tracing::warn!("the stop could not be recorded");
     }

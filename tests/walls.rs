@@ -14,6 +14,7 @@ use std::process::Command;
 const EDGES: &[(&str, &[&str])] = &[
     ("tokens", &[]),
     ("hsm", &[]),
+    ("policy", &[]),
     ("store", &[]),
     ("scratch-postgres", &[]),
     ("sweep", &["tokens"]),
@@ -21,7 +22,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("vault", &["hsm", "store", "sweep", "tokens"]),
     ("hsm-sim", &["hsm"]),
     ("claims", &["sweep", "tokens"]),
-    ("pangate", &["audit", "hsm", "hsm-sim", "store", "sweep", "tokens", "vault"]),
+    ("pangate", &["audit", "hsm", "hsm-sim", "policy", "store", "sweep", "tokens", "vault"]),
 ];
 
 fn root() -> PathBuf {
@@ -97,6 +98,19 @@ fn only_the_provider_names_the_pkcs11_binding() {
             let allowed = place.starts_with("crates/hsm/src/pkcs11") || place.starts_with("crates/hsm/tests");
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(allowed || !text.contains("cryptoki::"), "{} names the binding", place.display());
+        }
+    }
+}
+
+/// The policy engine is behind one interface, so that another can take its place.
+#[test]
+fn only_the_policy_crate_names_the_engine() {
+    for folder in ["src", "crates", "hsm-sim/src", "claims/src"] {
+        for file in rust_files(&root().join(folder)) {
+            let place = file.strip_prefix(root()).unwrap();
+            let text = std::fs::read_to_string(&file).unwrap();
+            let allowed = place.starts_with("crates/policy");
+            assert!(allowed || !text.contains("cedar_policy::"), "{} names the engine", place.display());
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::tokenize::rfc3339;
 use super::{Acted, Context, Refusal, store_problem, token_reading, vault_problem};
-use crate::answer::{Answer, Code, Problem};
+use crate::answer::{Answer, Code, Problem, denied_problem};
 use crate::gateway::Gateway;
 use crate::payments::charge::{Charge, ChargeOrder, ChargeRequest, Charged};
 use crate::payments::fields::{FieldError, Fields};
@@ -80,6 +80,7 @@ pub async fn create(
         principal: permit.caller().principal().clone(),
         key,
         request,
+        judge: permit.judge(),
     };
     match gateway.payments.charge(context.origin.clone(), order).await {
         Ok(Charged::Now(charge, receipt)) => {
@@ -293,6 +294,7 @@ pub(super) fn problem(error: &PaymentError) -> Problem {
             Code::SecondPersonRequired,
             "Let a colleague with a credential of their own approve it",
         ),
+        PaymentError::Denied(denied) => denied_problem(denied),
         PaymentError::Cursor => {
             Problem::new(Code::InvalidField, "Send the next value of the page before, unchanged").at("after")
         }

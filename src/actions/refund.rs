@@ -78,6 +78,7 @@ pub async fn create(
         principal: permit.caller().principal().clone(),
         key,
         request,
+        judge: permit.judge(),
     };
     match gateway.payments.refund(context.origin.clone(), order).await {
         Ok(Refunded::Now(refund, receipt)) => {
@@ -98,7 +99,8 @@ pub async fn approve(
     let refuse = |error: &PaymentError| Refusal::new(Action::RefundApprove, problem(error));
     let id = RefundId::parse(id).map_err(|_| refuse(&PaymentError::UnknownRefund))?;
     let (tenant, approver) = (permit.tenant().clone(), permit.caller().principal().clone());
-    match gateway.payments.approve_refund(context.origin.clone(), tenant, approver, id.clone()).await {
+    let judge = permit.judge();
+    match gateway.payments.approve_refund(context.origin.clone(), tenant, approver, id.clone(), judge).await {
         Ok(Refunded::Now(refund, receipt)) => Ok(Answer::done(&receipt, StatusCode::OK, &Body::of(&refund))),
         Ok(Refunded::Before(refund)) => {
             let replay = replayed(StatusCode::OK, &Body::of(&refund));

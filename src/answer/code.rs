@@ -72,8 +72,8 @@ codes! {
     MissingCredential = UNAUTHORIZED "missing_credential" "No credential was presented";
     /// A credential nobody holds, or one that was revoked or has expired.
     UnknownCredential = UNAUTHORIZED "unknown_credential" "The credential is not valid";
-    /// The role may not.
-    Forbidden = FORBIDDEN "forbidden" "The credential's role may not do this";
+    /// The policy does not allow it, or forbids it.
+    Forbidden = FORBIDDEN "forbidden" "The policy does not allow this";
     /// No such route.
     UnknownRoute = NOT_FOUND "unknown_route" "There is nothing at this path";
     /// The path exists with another method.

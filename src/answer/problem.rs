@@ -16,6 +16,7 @@ pub struct Problem {
     retry_after: Option<u32>,
     charge: Option<String>,
     allow: Option<String>,
+    rule: Option<String>,
 }
 
 /// The wire form.
@@ -31,6 +32,8 @@ pub(super) struct Document<'a> {
     place: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     charge: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
 }
 
 impl Problem {
@@ -45,7 +48,20 @@ impl Problem {
             retry_after,
             charge: None,
             allow: None,
+            rule: None,
         }
+    }
+
+    /// Names the rule of the policy that stands in the way.
+    #[must_use]
+    pub fn by_rule(mut self, rule: Option<&str>) -> Problem {
+        self.rule = rule.map(str::to_owned);
+        self
+    }
+
+    /// The rule of the policy that stands in the way, where it is one.
+    pub fn rule(&self) -> Option<&str> {
+        self.rule.as_deref()
     }
 
     /// Names the field, header or part at fault. The caller passes names only, never contents.
@@ -121,6 +137,7 @@ impl Problem {
             request_id: request.as_str(),
             place: self.place.as_deref(),
             charge: self.charge.as_deref(),
+            rule: self.rule.as_deref(),
         }
     }
 }

@@ -6,6 +6,7 @@ use super::setup::{self, Authority};
 use super::{Format, fail, say};
 use crate::caller::Role;
 use crate::credential::Grant;
+use crate::governance;
 use crate::record::Recorder;
 use crate::settings::Settings;
 use audit::LogName;
@@ -123,8 +124,7 @@ fn files(arguments: &Arguments) -> std::io::Result<()> {
     Authority::create(&dir.join("tls"))?.server("gateway", &names)?;
     arguments.device.write_secrets(dir)?;
     setup::write_secret(&dir.join("companion.token"), &setup::random_secret()?)?;
-    setup::write_public(&dir.join("policy/routes.toml"), setup::ROUTES)?;
-    setup::write_public(&dir.join("policy/keys.toml"), setup::KEYS)?;
+    governance::write_missing(&dir.join("policy"))?;
     setup::write_public(&dir.join("pangate.toml"), &settings_text(arguments, &arguments.device.section()?))
 }
 

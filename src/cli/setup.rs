@@ -15,8 +15,6 @@ use tokens::Realm;
 
 /// The routes policy that a new folder starts with.
 pub const ROUTES: &str = include_str!("../../policy/routes.toml");
-/// The keys policy that a new folder starts with.
-pub const KEYS: &str = crate::keys::policy::SHIPPED;
 
 /// Makes a folder that only its owner may enter; its parents too, where they are missing.
 ///

@@ -4,6 +4,7 @@
 use super::KeysError;
 use super::act::Act;
 use crate::credential;
+use crate::governance::Bundle;
 use crate::permit::{self, ManageKeys};
 use crate::record::{Event, Origin, Receipt, Recorder};
 use audit::{Action, KeyName, Reason, Resource};
@@ -224,14 +225,14 @@ pub async fn take(
     origin: &Origin,
     approval: &Approval,
     by: &Principal,
-    now_us: i64,
+    (bundle, now_us): (&Bundle, i64),
 ) -> Result<Receipt, KeysError> {
     if approval.requested_by == *by {
         return Err(KeysError::SamePerson);
     }
     for person in [&approval.requested_by, by] {
         let roles = credential::live_roles(work, person, now_us).await?;
-        if !roles.into_iter().any(permit::may::<ManageKeys>) {
+        if !roles.into_iter().any(|role| permit::may::<ManageKeys>(bundle, person, role, now_us)) {
             return Err(KeysError::CredentialGone);
         }
     }

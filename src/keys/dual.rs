@@ -177,13 +177,15 @@ impl Keys {
         agreed: Agreed,
     ) -> Result<Agreement, KeysError> {
         let at_the_door = format!("{}/door", self.0.owner);
+        let bundle = self.0.governance.now();
         let (recorder, owner, new) = (self.0.recorder.clone(), at_the_door.clone(), job.clone());
         let receipt = self
             .0
             .store
             .commit(move |work| {
                 Box::pin(async move {
-                    let receipt = approval::take(work, &recorder, &origin, &approval, &by, now_us()).await?;
+                    let rules = (&*bundle, now_us());
+                    let receipt = approval::take(work, &recorder, &origin, &approval, &by, rules).await?;
                     rows::start(work, &new, &owner).await?;
                     steps::record(work, &recorder, &new, Action::JobStart).await?;
                     Ok::<Receipt, KeysError>(receipt)

@@ -20,6 +20,7 @@ pub(super) use rows::{by_id, by_id_alone, page, settle, stale};
 use super::desk::{Desk, bounded};
 use super::processor::{Outcome, ProcessorError};
 use super::{List, Page, PaymentError, Payments, purpose};
+use crate::permit::Judge;
 use crate::record::{Event, Origin, Receipt, now_us};
 use audit::{Action, Resource};
 use std::sync::Arc;
@@ -50,6 +51,8 @@ pub struct ChargeOrder {
     pub key: String,
     /// What is asked.
     pub request: ChargeRequest,
+    /// Says whether that much may be charged.
+    pub judge: Judge,
 }
 
 impl ChargeOrder {
@@ -258,6 +261,7 @@ impl Desk {
                         rows::touch(work, &found.id, now).await?;
                         return Ok(Intent::Unfinished(found));
                     }
+                    order.judge.allows(request.amount).map_err(PaymentError::Denied)?;
                     let card =
                         shelf::find(work, tenant, &request.token).await?.ok_or(PaymentError::UnknownToken)?;
                     if card.state != CardState::Usable {

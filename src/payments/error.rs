@@ -1,5 +1,6 @@
 //! Why money did not move. No variant can hold a text from outside.
 
+use crate::permit::Denied;
 use store::StoreError;
 use vault::VaultError;
 
@@ -57,6 +58,9 @@ pub enum PaymentError {
     /// The requester cannot approve.
     #[error("another person has to approve this refund")]
     SecondPerson,
+    /// The policy does not let this caller move that much.
+    #[error("{0}")]
+    Denied(#[source] Denied),
     /// The list has no such place.
     #[error("the cursor names no row of this list")]
     Cursor,

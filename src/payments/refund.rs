@@ -26,6 +26,7 @@ use super::charge;
 use super::desk::{Desk, bounded};
 use super::processor::{Outcome, ProcessorError};
 use super::{List, Page, PaymentError, Payments, limits};
+use crate::permit::Judge;
 use crate::record::{Event, Origin, Receipt, now_us};
 use audit::{Action, Resource};
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct RefundOrder {
     pub key: String,
     /// What is asked.
     pub request: RefundRequest,
+    /// Says whether that much may be given back, once it is known how much it is.
+    pub judge: Judge,
 }
 
 /// What an order or an approval came to.
@@ -94,8 +97,9 @@ impl Payments {
         tenant: Tenant,
         approver: Principal,
         id: RefundId,
+        judge: Judge,
     ) -> Result<Refunded, PaymentError> {
-        self.desk.clone().approve(origin, tenant, approver, id).await
+        self.desk.clone().approve(origin, tenant, (approver, judge), id).await
     }
 
     /// One refund of the tenant, and the receipt of the look at it.
@@ -354,6 +358,7 @@ async fn draw_up(
     if amount.minor() > left.minor() || left.is_zero() {
         return Err(PaymentError::ExceedsCapture);
     }
+    order.judge.allows(amount).map_err(PaymentError::Denied)?;
     let alone = rows::given_alone(work, &charge).await?;
     let waits = limits::needs_second_person(alone.plus(amount).map_err(|_| PaymentError::Integrity)?);
     Ok(Refund {

@@ -1,6 +1,7 @@
 //! Reads `policy/routes.toml`: which request carries a card, in which fields.
 
 use super::PassRoute;
+use ::policy::Fault;
 use audit::RouteName;
 use http::Method;
 use serde::Deserialize;
@@ -19,11 +20,13 @@ pub enum RoutesError {
         source: std::io::Error,
     },
     /// The file is not what it should be; the parser names the line.
-    #[error("{file}: {message}")]
+    #[error("{file}, line {line}: {message}")]
     Malformed {
         /// Which.
         file: PathBuf,
-        /// With line and column.
+        /// The line, counted from 1.
+        line: usize,
+        /// What the parser says.
         message: String,
     },
     /// A route that breaks a rule.
@@ -40,6 +43,28 @@ pub enum RoutesError {
         /// Its name.
         route: String,
     },
+}
+
+impl RoutesError {
+    /// The same, as the fault of a file whose text is `text`.
+    pub fn fault(&self, text: &str) -> Fault {
+        let file = "routes.toml";
+        let of_route = |route: &str, message: &str| {
+            let at = text.lines().position(|line| line.trim() == format!("name = \"{route}\""));
+            Fault::new(file, format!("route `{route}`: {message}"), "change the route")
+                .at(at.map(|at| at + 1))
+        };
+        match self {
+            RoutesError::Unreadable { source, .. } => {
+                Fault::new(file, format!("cannot be read: {source}"), "let the gateway's user read it")
+            }
+            RoutesError::Malformed { line, message, .. } => {
+                Fault::new(file, message.as_str(), "correct the line").at(*line)
+            }
+            RoutesError::Route { route, message } => of_route(route, message),
+            RoutesError::Taken { route } => of_route(route, "pangate serves this path itself"),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -69,8 +94,11 @@ enum Upstream {
 pub(super) fn read(file: &Path) -> Result<Vec<PassRoute>, RoutesError> {
     let text = std::fs::read_to_string(file)
         .map_err(|source| RoutesError::Unreadable { file: file.to_owned(), source })?;
-    let parsed: File = toml::from_str(&text)
-        .map_err(|error| RoutesError::Malformed { file: file.to_owned(), message: error.to_string() })?;
+    let parsed: File = toml::from_str(&text).map_err(|error| RoutesError::Malformed {
+        file: file.to_owned(),
+        line: ::policy::line_of(&text, error.span().map_or(0, |span| span.start)),
+        message: error.message().to_owned(),
+    })?;
     parsed.route.into_iter().map(pass_route).collect()
 }
 

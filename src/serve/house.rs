@@ -79,7 +79,16 @@ pub(super) fn warnings(gateway: &Gateway) -> Vec<Warning> {
         subject: "data_keys".to_owned(),
         detail: "the HSM is away: cards of keys in memory still open, until their time is over; nothing new is sealed",
     });
-    overdue.chain(logs).chain(grace).collect()
+    let refused = gateway.governance.refused();
+    let policy = refused.iter().map(|fault| Warning {
+        code: "policy_refused",
+        subject: match fault.line {
+            Some(line) => format!("{}, line {line}", fault.file),
+            None => fault.file.clone(),
+        },
+        detail: "the policy folder was read again and has a fault, so the one before stays: pangate policy check",
+    });
+    overdue.chain(logs).chain(grace).chain(policy).collect()
 }
 
 /// Looks after the keys, and shows in the metrics how they are.

@@ -56,6 +56,7 @@ pub(crate) async fn keeping_system() -> System {
         pangate::cli::setup::ROUTES.replace("reuse = true", "reuse = true\nunknown_fields = \"keep\"");
     assert!(routes.contains("keep\"\n"), "the policy's wording changed");
     std::fs::write(policy.join("routes.toml"), routes).unwrap();
+    pangate::governance::write_missing(&policy).unwrap();
     let system = System::start_with(|settings| {
         *settings = settings.replace("dir = \"policy\"", &format!("dir = \"{}\"", policy.display()));
     })

@@ -31,6 +31,7 @@ pub mod witness;
 use pangate::caller::Role;
 use pangate::cli::setup::{self, Authority};
 use pangate::credential::Grant;
+use pangate::governance;
 use pangate::record::Recorder;
 use process::Process;
 use scratch_postgres::{Cluster, Database};
@@ -210,8 +211,7 @@ impl System {
         let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         authority.server("gateway", &names).unwrap();
         authority.server("claims", &names).unwrap();
-        setup::write_public(&self.path("policy/routes.toml"), setup::ROUTES).unwrap();
-        setup::write_public(&self.path("policy/keys.toml"), setup::KEYS).unwrap();
+        governance::write_missing(&self.path("policy")).unwrap();
         for secret in ["hsm.pin", "ada.pin", "otto.pin", "companion.token", "reader.token"] {
             setup::write_secret(&self.path(secret), &setup::random_secret().unwrap()).unwrap();
         }

@@ -1,9 +1,9 @@
 //! expect: E0451
 //! A permit comes from the policy alone.
-use pangate::permit::{Permit, Refund};
+use pangate::permit::{Judge, OneTenant, Permit, Refund};
 
-fn forge(caller: pangate::caller::Caller, scope: pangate::permit::OneTenant) -> Permit<Refund> {
-    Permit { caller, scope, act: std::marker::PhantomData }
+fn forge(judge: Judge, scope: OneTenant) -> Permit<Refund> {
+    Permit { judge, scope, act: std::marker::PhantomData }
 }
 
 fn main() {}

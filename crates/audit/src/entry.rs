@@ -82,6 +82,10 @@ pub enum Resource {
     DataKey([u8; 16]),
     /// A route or call.
     Route(RouteName),
+    /// A rule of the policy, by its name.
+    Rule(RouteName),
+    /// The whole policy folder, by its SHA-256.
+    Policy([u8; 32]),
     /// A log.
     Log(LogName),
 }

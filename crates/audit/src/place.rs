@@ -47,6 +47,11 @@ pub(crate) fn write_resource(text: &mut String, resource: &Resource) {
             text.extend(id.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
         }
         Resource::Route(route) => append(text, "route:", route.as_str()),
+        Resource::Rule(rule) => append(text, "rule:", rule.as_str()),
+        Resource::Policy(hash) => {
+            text.push_str("policy:");
+            text.extend(hash.iter().flat_map(|byte| [letter(byte >> 4), letter(byte & 15)]));
+        }
         Resource::Log(log) => append(text, "log:", log.as_str()),
     }
 }
@@ -92,6 +97,8 @@ pub(crate) fn read_resource(text: &str) -> Option<Resource> {
         "transcript" => Resource::Transcript(read_identifier(value)?),
         "data_key" => Resource::DataKey(read_identifier(value)?),
         "route" => Resource::Route(RouteName::parse(value).ok()?),
+        "rule" => Resource::Rule(RouteName::parse(value).ok()?),
+        "policy" => Resource::Policy(read_identifier(value)?),
         "log" => Resource::Log(LogName::parse(value).ok()?),
         _ => return None,
     })

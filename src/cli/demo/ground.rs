@@ -7,6 +7,7 @@ use super::vkey::verifier_key;
 use crate::caller::Role;
 use crate::cli::setup::{self, Authority};
 use crate::credential::Grant;
+use crate::governance;
 use crate::record::Recorder;
 use ::audit::LogName;
 use hsm::{Hsm, KeyFilter, KeyLabel};
@@ -174,8 +175,7 @@ fn files(folder: &Folder, addresses: &Addresses) -> std::io::Result<()> {
     for secret in ["hsm.pin", "ada.pin", "otto.pin", "companion.token", "reader.token"] {
         setup::write_secret(&folder.path(secret), &setup::random_secret()?)?;
     }
-    setup::write_public(&folder.path("policy/routes.toml"), setup::ROUTES)?;
-    setup::write_public(&folder.path("policy/keys.toml"), setup::KEYS)?;
+    governance::write_missing(&folder.path("policy"))?;
     setup::write_public(&folder.path("pangate.toml"), &gateway_settings(folder, addresses))?;
     setup::write_public(&folder.path("claims.toml"), &claims_settings(addresses))
 }

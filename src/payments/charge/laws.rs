@@ -4,6 +4,7 @@ use super::{Charge, ChargeOrder, ChargeRequest, Charged, Status};
 use crate::payments::bad_line::{BadLine, Fault, run};
 use crate::payments::desk::system;
 use crate::payments::{DeclineCode, PaymentError, Payments, purpose};
+use crate::permit::tests::charge_judge as judge;
 use crate::record::{Recorder, now_us};
 use hsm::{Hsm, HsmQueue, QueueSettings};
 use hsm_sim::device::Device;
@@ -87,7 +88,8 @@ impl House {
         let request =
             ChargeRequest { token: token.clone(), amount: usd(amount), reference: None, capture: true };
         let principal = Principal::parse("companion").unwrap();
-        let order = ChargeOrder { tenant: tenant.clone(), principal, key: key.to_owned(), request };
+        let judge = judge();
+        let order = ChargeOrder { tenant: tenant.clone(), principal, key: key.to_owned(), request, judge };
         self.payments.charge(system(tenant), order).await
     }
 

@@ -3,6 +3,7 @@
 use super::{Back, Refund, Refunded, Status, Step, rows};
 use crate::payments::PaymentError;
 use crate::payments::desk::Desk;
+use crate::permit::Judge;
 use crate::record::{Event, Origin, now_us};
 use audit::{Action, Resource};
 use std::sync::Arc;
@@ -21,13 +22,13 @@ impl Desk {
         self: Arc<Self>,
         origin: Origin,
         tenant: Tenant,
-        approver: Principal,
+        (approver, judge): (Principal, Judge),
         id: RefundId,
     ) -> Result<Refunded, PaymentError> {
         let at_work = self.running.enter(format!("approve {id}")).ok_or(PaymentError::InFlight)?;
         let task = tokio::spawn(async move {
             let _at_work = at_work;
-            match self.decide(&origin, tenant, approver, id).await? {
+            match self.decide(&origin, tenant, (approver, judge), id).await? {
                 Approval::Given(refund) => self.take(&origin, Step::Send(refund), Back::Unapprove).await,
                 Approval::Settled(step) => self.take(&origin, step, Back::Stay).await,
                 Approval::Expired => Err(PaymentError::ApprovalExpired),
@@ -40,7 +41,7 @@ impl Desk {
         &self,
         origin: &Origin,
         tenant: Tenant,
-        approver: Principal,
+        (approver, judge): (Principal, Judge),
         id: RefundId,
     ) -> Result<Approval, PaymentError> {
         let (recorder, origin) = (self.recorder.clone(), origin.clone());
@@ -56,6 +57,7 @@ impl Desk {
                     if approver == refund.requested_by {
                         return Err(PaymentError::SecondPerson);
                     }
+                    judge.allows_approved(refund.amount, 1).map_err(PaymentError::Denied)?;
                     let resource = Resource::Refund(refund.id.clone());
                     if refund.approval_expires_at_us.is_none_or(|until| until <= now) {
                         expire(work, &refund, now).await?;

@@ -4,6 +4,7 @@ use super::{Reason, Refund, RefundOrder, RefundRequest, Refunded, Status, rows};
 use crate::payments::bad_line::{BadLine, Fault, run};
 use crate::payments::desk::{Desk, system};
 use crate::payments::{PaymentError, charge};
+use crate::permit::tests::refund_judge as judge;
 use crate::record::{Origin, Recorder, now_us};
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -72,13 +73,19 @@ impl House {
             reason: Reason::Duplicate,
         };
         let principal = Principal::parse("anna").unwrap();
-        let order = RefundOrder { tenant: self.tenant.clone(), principal, key: key.to_owned(), request };
+        let order = RefundOrder {
+            tenant: self.tenant.clone(),
+            principal,
+            key: key.to_owned(),
+            request,
+            judge: judge(),
+        };
         self.desk.clone().refund(self.origin(), order).await
     }
 
     async fn approve(&self, who: &str, id: &RefundId) -> Result<Refunded, PaymentError> {
         let who = Principal::parse(who).unwrap();
-        self.desk.clone().approve(self.origin(), self.tenant.clone(), who, id.clone()).await
+        self.desk.clone().approve(self.origin(), self.tenant.clone(), (who, judge()), id.clone()).await
     }
 
     async fn number(&self, sql: &'static str) -> i64 {

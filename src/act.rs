@@ -1,4 +1,4 @@
-//! The acts that a permit can be for, and how far each reaches.
+//! The acts that a permit can be for, and how far each reaches. The policy knows each by its name.
 
 use crate::caller::Caller;
 use tokens::Tenant;
@@ -9,6 +9,9 @@ mod sealed {
 
 /// How far an act reaches.
 pub trait Scope: sealed::Sealed + Sized {
+    /// Whether the act concerns one tenant's data, and no act without one.
+    const ONE_TENANT: bool;
+
     /// The caller's reach, or `None` when its credential reaches too far or not far enough for this scope.
     fn of(caller: &Caller) -> Option<Self>;
 }
@@ -39,22 +42,26 @@ impl sealed::Sealed for OneTenant {}
 impl sealed::Sealed for Installation {}
 
 impl Scope for OneTenant {
+    const ONE_TENANT: bool = true;
+
     fn of(caller: &Caller) -> Option<Self> {
         caller.tenant().cloned().map(OneTenant)
     }
 }
 
 impl Scope for Installation {
+    const ONE_TENANT: bool = false;
+
     fn of(caller: &Caller) -> Option<Self> {
         Some(Installation(caller.tenant().cloned()))
     }
 }
 
-/// A kind of act. Closed: the policy table knows them all.
+/// A kind of act. Closed: the policy's schema knows them all.
 pub trait Act: sealed::Sealed {
     /// How far it reaches.
     type Scope: Scope;
-    /// Its name in the policy table.
+    /// Its name in the policy.
     const NAME: &'static str;
 }
 
@@ -70,6 +77,9 @@ macro_rules! acts {
                 const NAME: &'static str = $text;
             }
         )*
+
+        /// The name of every act, and whether it concerns one tenant.
+        pub const ALL: &[(&str, bool)] = &[$(($text, <$scope as Scope>::ONE_TENANT),)*];
     };
 }
 
