@@ -4,6 +4,7 @@ use crate::credential::Credentials;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::payments::Payments;
+use crate::people::People;
 use crate::record::Recorder;
 use crate::routes::Routes;
 use crate::upstream::companion::Companion;
@@ -31,6 +32,8 @@ pub struct Gateway {
     pub recorder: Recorder,
     /// Who may call.
     pub credentials: Credentials,
+    /// Accounts of people.
+    pub people: People,
     /// What is served.
     pub routes: Routes,
     /// Charges and refunds.

@@ -5,8 +5,8 @@
 mod act;
 
 pub use act::{
-    Act, Charge, Installation, ListKeys, ManageKeys, OneTenant, Pass, ReadAudit, ReadCharge, ReadDeviceLog,
-    ReadToken, Refund, Scope, Shred, Tokenize,
+    Act, Charge, Installation, ListKeys, ListPeople, ManageKeys, ManagePeople, OneTenant, OwnAccount, Pass,
+    ReadAudit, ReadCharge, ReadDeviceLog, ReadToken, Refund, Scope, Shred, Tokenize,
 };
 
 use crate::caller::{Caller, Role};
@@ -60,10 +60,26 @@ pub fn may<A: Act>(role: Role) -> bool {
 fn allowed(role: Role, act: &str) -> bool {
     let acts: &[&str] = match role {
         Role::Portal => &["tokenize", "read_token", "pass"],
-        Role::Staff => &["read_token", "charge", "read_charge", "refund"],
+        Role::Staff => &["read_token", "charge", "read_charge", "refund", "own_account"],
         Role::Companion => &["read_token", "charge", "read_charge"],
-        Role::Auditor => &["read_audit", "read_device_log", "list_keys", "manage_keys", "read_charge"],
-        Role::Admin => &["shred", "read_device_log", "list_keys", "manage_keys"],
+        Role::Auditor => &[
+            "read_audit",
+            "read_device_log",
+            "list_keys",
+            "manage_keys",
+            "read_charge",
+            "own_account",
+            "list_people",
+        ],
+        Role::Admin => &[
+            "shred",
+            "read_device_log",
+            "list_keys",
+            "manage_keys",
+            "own_account",
+            "list_people",
+            "manage_people",
+        ],
     };
     acts.contains(&act)
 }
@@ -94,12 +110,12 @@ mod tests {
 
     /// The policy as a picture: a rule change shows its effect here.
     const MATRIX: &str = "\
-               tokenize read_token pass charge read_charge refund shred read_audit read_device_log list_keys manage_keys
-portal            ✔         ✔       ✔     ✘         ✘        ✘     ✘       ✘             ✘            ✘          ✘
-staff             ✘         ✔       ✘     ✔         ✔        ✔     ✘       ✘             ✘            ✘          ✘
-auditor           ✘         ✘       ✘     ✘         ✔        ✘     ✘       ✔             ✔            ✔          ✔
-admin             ✘         ✘       ✘     ✘         ✘        ✘     ✔       ✘             ✔            ✔          ✔
-companion         ✘         ✔       ✘     ✔         ✔        ✘     ✘       ✘             ✘            ✘          ✘";
+           tokenize read_token pass charge read_charge refund shred read_audit read_device_log list_keys manage_keys own_account list_people manage_people
+portal        ✔         ✔       ✔     ✘         ✘        ✘     ✘       ✘             ✘            ✘          ✘          ✘           ✘            ✘
+staff         ✘         ✔       ✘     ✔         ✔        ✔     ✘       ✘             ✘            ✘          ✘          ✔           ✘            ✘
+auditor       ✘         ✘       ✘     ✘         ✔        ✘     ✘       ✔             ✔            ✔          ✔          ✔           ✔            ✘
+admin         ✘         ✘       ✘     ✘         ✘        ✘     ✔       ✘             ✔            ✔          ✔          ✔           ✔            ✔
+companion     ✘         ✔       ✘     ✔         ✔        ✘     ✘       ✘             ✘            ✘          ✘          ✘           ✘            ✘";
 
     #[test]
     fn the_matrix_is_the_policy() {
