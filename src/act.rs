@@ -106,4 +106,10 @@ acts! {
     ListKeys: Installation = "list_keys";
     /// An act on keys asked for or agreed to, a job halted; who does both is judged by the keys themselves.
     ManageKeys: Installation = "manage_keys";
+    /// One's own session, password and second factor.
+    OwnAccount: Installation = "own_account";
+    /// The accounts of people as they stand.
+    ListPeople: Installation = "list_people";
+    /// Accounts made, disabled and enabled, sessions ended, a first password given, a factor's reset asked for.
+    ManagePeople: Installation = "manage_people";
 }

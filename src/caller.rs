@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
-use tokens::{Principal, Tenant};
+use tokens::{Principal, SessionId, Tenant};
 
 /// What a credential was issued for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, clap::ValueEnum)]
@@ -59,6 +59,34 @@ impl fmt::Display for Role {
     }
 }
 
+/// What a person has to do before the session opens anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Duty {
+    /// The password is known to whoever made the account.
+    ChangePassword,
+    /// There is no second factor yet.
+    EnrolFactor,
+}
+
+impl Duty {
+    /// The stable name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Duty::ChangePassword => "change_password",
+            Duty::EnrolFactor => "enrol_factor",
+        }
+    }
+}
+
+/// The session by which a person calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Its name.
+    pub id: SessionId,
+    /// What has to be done first.
+    pub duty: Option<Duty>,
+}
+
 /// An authenticated someone. Only `credential` can make one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
@@ -67,24 +95,34 @@ pub struct Caller {
     tenant: Option<Tenant>,
     second_factor_at: Option<i64>,
     source: Option<IpAddr>,
+    session: Option<Session>,
 }
 
 impl Caller {
     /// A caller whose credential was found valid; for `credential` alone.
     pub(crate) fn proven(role: Role, principal: Principal, tenant: Option<Tenant>) -> Caller {
-        Caller { role, principal, tenant, second_factor_at: None, source: None }
+        Caller { role, principal, tenant, second_factor_at: None, source: None, session: None }
     }
 
-    /// The same caller, whose second factor was proven at that time (unix µs); for whoever proved it alone.
+    /// The same, who showed a second factor at that time, in unix microseconds.
     #[must_use]
-    pub fn with_second_factor_at(self, time_us: i64) -> Caller {
-        Caller { second_factor_at: Some(time_us), ..self }
+    pub(crate) fn with_second_factor_at(mut self, at_us: i64) -> Caller {
+        self.second_factor_at = Some(at_us);
+        self
     }
 
-    /// The same caller, calling from that network address.
+    /// The same, who calls from there.
     #[must_use]
-    pub(crate) fn calling_from(self, source: IpAddr) -> Caller {
-        Caller { source: Some(source), ..self }
+    pub(crate) fn with_source(mut self, source: IpAddr) -> Caller {
+        self.source = Some(source);
+        self
+    }
+
+    /// The same, by a session.
+    #[must_use]
+    pub(crate) fn with_session(mut self, session: Session) -> Caller {
+        self.session = Some(session);
+        self
     }
 
     /// The role.
@@ -102,13 +140,18 @@ impl Caller {
         self.tenant.as_ref()
     }
 
-    /// When the caller's second factor was proven, in unix microseconds; `None` of an API key, which has none.
+    /// When a second factor was shown, in unix microseconds; never by an API key.
     pub fn second_factor_at(&self) -> Option<i64> {
         self.second_factor_at
     }
 
-    /// The network address that the request came from; `None` on the command line.
+    /// The network address that the call came from.
     pub fn source(&self) -> Option<IpAddr> {
         self.source
+    }
+
+    /// The session of a person; none of an API key.
+    pub fn session(&self) -> Option<&Session> {
+        self.session.as_ref()
     }
 }

@@ -1,5 +1,7 @@
 //! The front desk: one request in, one answer out. Hygiene, sweep of the head, identity, permit, act, record.
 
+mod people;
+
 use crate::actions::{self, Acted, Context, Refusal, store_problem};
 use crate::answer::{Answer, Code, Problem, denied_problem};
 use crate::caller::Caller;
@@ -133,12 +135,20 @@ async fn handle(
         }
     };
     let route = matched.label();
+    if let Matched::OpenSession = matched {
+        return (route, people::sign_in(gateway, parts, body, origin).await);
+    }
     let caller = match gateway.credentials.identify(parts.headers.get(AUTHORIZATION)).await {
-        Ok(caller) => caller.calling_from(address),
+        Ok(caller) => caller.with_source(address),
         Err(problem) => return (route, Err(Refusal::new(Action::CredentialRefuse, problem))),
     };
     origin.actor = Actor { role: caller.role().actor(), principal: Some(caller.principal().clone()) };
     origin.tenant = caller.tenant().cloned();
+    if let Some(duty) = caller.session().and_then(|session| session.duty)
+        && !matched.is_of_ones_own_account()
+    {
+        return (route, Err(door(people::first_of_all(duty))));
+    }
     let idempotency_key =
         match parts.headers.get(IDEMPOTENCY_KEY).map(|v| Key::parse(v.as_bytes())).transpose() {
             Ok(key) => key,
@@ -248,6 +258,23 @@ async fn act(
         | Matched::Job(_)
         | Matched::PauseJob(_)
         | Matched::ResumeJob(_) => act_on_keys(gateway, context, asker, matched, parts, body).await,
+        Matched::OpenSession
+        | Matched::CurrentSession
+        | Matched::EndSession
+        | Matched::ChangePassword
+        | Matched::BeginFactor
+        | Matched::ConfirmFactor => {
+            people::act_on_own_account(gateway, context, asker, matched, parts, body).await
+        }
+        Matched::People
+        | Matched::CreatePerson
+        | Matched::DisablePerson(_)
+        | Matched::EnablePerson(_)
+        | Matched::RevokeSessions(_)
+        | Matched::ResetPassword(_)
+        | Matched::ResetFactor(_) => {
+            people::act_on_people(gateway, context, asker, matched, parts, body).await
+        }
         Matched::AuditEntries => actions::log_reading::list(gateway, context, asker.permit()?, query).await,
         Matched::DeviceLog => actions::device_log::list(gateway, context, asker.permit()?, query).await,
         Matched::Pass(route) => {

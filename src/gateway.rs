@@ -5,6 +5,7 @@ use crate::governance::Governance;
 use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::payments::Payments;
+use crate::people::People;
 use crate::record::Recorder;
 use crate::routes::Routes;
 use crate::upstream::companion::Companion;
@@ -35,6 +36,8 @@ pub struct Gateway {
     pub credentials: Credentials,
     /// The policy folder: who may do what.
     pub governance: Arc<Governance>,
+    /// Accounts of people.
+    pub people: People,
     /// What is served.
     pub routes: Routes,
     /// Charges and refunds.

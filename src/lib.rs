@@ -22,6 +22,7 @@ pub mod upstream;
 pub mod ops;
 pub mod edge;
 pub mod idempotency;
+pub mod people;
 pub mod credential;
 pub mod routes;
 pub mod answer;

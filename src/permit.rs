@@ -3,8 +3,8 @@
 //! An action takes its `Permit` by value, so a forgotten check is a missing argument, not a hole.
 
 pub use crate::act::{
-    Act, Charge, Installation, ListKeys, ManageKeys, OneTenant, Pass, ReadAudit, ReadCharge, ReadDeviceLog,
-    ReadToken, Refund, Scope, Shred, Tokenize,
+    Act, Charge, Installation, ListKeys, ListPeople, ManageKeys, ManagePeople, OneTenant, OwnAccount, Pass,
+    ReadAudit, ReadCharge, ReadDeviceLog, ReadToken, Refund, Scope, Shred, Tokenize,
 };
 
 use crate::caller::{Caller, Role};

@@ -1,6 +1,7 @@
 //! What is served: the fixed calls of the contract, and the routes of `policy/routes.toml`.
 
 mod keys;
+mod people;
 mod policy;
 
 pub use policy::RoutesError;
@@ -85,6 +86,32 @@ pub enum Matched<'a> {
     PauseJob(&'a str),
     /// `POST /v1/jobs/{id}/resume`
     ResumeJob(&'a str),
+    /// `POST /v1/sessions`: the one call that needs no credential, for it is where people get theirs.
+    OpenSession,
+    /// `GET /v1/sessions/current`
+    CurrentSession,
+    /// `DELETE /v1/sessions/current`
+    EndSession,
+    /// `POST /v1/account/password`
+    ChangePassword,
+    /// `POST /v1/account/factor`
+    BeginFactor,
+    /// `POST /v1/account/factor/confirm`
+    ConfirmFactor,
+    /// `GET /v1/people`
+    People,
+    /// `POST /v1/people`
+    CreatePerson,
+    /// `POST /v1/people/{name}/disable`
+    DisablePerson(&'a str),
+    /// `POST /v1/people/{name}/enable`
+    EnablePerson(&'a str),
+    /// `POST /v1/people/{name}/revoke-sessions`
+    RevokeSessions(&'a str),
+    /// `POST /v1/people/{name}/reset-password`
+    ResetPassword(&'a str),
+    /// `POST /v1/people/{name}/reset-factor`
+    ResetFactor(&'a str),
     /// `GET /v1/audit/entries`
     AuditEntries,
     /// `GET /v1/device-log`
@@ -103,6 +130,18 @@ pub enum NoRoute {
 }
 
 impl Matched<'_> {
+    /// Whether it is open to a person who has yet to change the first password or to enrol a second factor.
+    pub fn is_of_ones_own_account(&self) -> bool {
+        matches!(
+            self,
+            Matched::CurrentSession
+                | Matched::EndSession
+                | Matched::ChangePassword
+                | Matched::BeginFactor
+                | Matched::ConfirmFactor
+        )
+    }
+
     /// The route's name in metrics and logs: ours, never the caller's text.
     pub fn label(&self) -> &'static str {
         match self {
@@ -133,6 +172,19 @@ impl Matched<'_> {
             Matched::Job(_) => "jobs_show",
             Matched::PauseJob(_) => "jobs_pause",
             Matched::ResumeJob(_) => "jobs_resume",
+            Matched::OpenSession => "sessions_open",
+            Matched::CurrentSession => "sessions_current",
+            Matched::EndSession => "sessions_end",
+            Matched::ChangePassword => "account_password",
+            Matched::BeginFactor => "account_factor",
+            Matched::ConfirmFactor => "account_factor_confirm",
+            Matched::People => "people_list",
+            Matched::CreatePerson => "people_create",
+            Matched::DisablePerson(_) => "people_disable",
+            Matched::EnablePerson(_) => "people_enable",
+            Matched::RevokeSessions(_) => "people_revoke_sessions",
+            Matched::ResetPassword(_) => "people_reset_password",
+            Matched::ResetFactor(_) => "people_reset_factor",
             Matched::AuditEntries => "audit_entries",
             Matched::DeviceLog => "device_log_entries",
             Matched::Pass(_) => "pass",
@@ -147,12 +199,8 @@ impl Routes {
     /// [`RoutesError`], which names the file, the line or the route at fault.
     pub fn read(folder: &Path) -> Result<Routes, RoutesError> {
         let pass = policy::read(&folder.join("routes.toml"))?;
-        let ours = |route: &&PassRoute| {
-            keys::find(&route.method, &route.path)
-                .unwrap_or_else(|| fixed(&route.method, &segments(&route.path)))
-                .is_ok()
-        };
-        if let Some(taken) = pass.iter().find(ours) {
+        let taken = |route: &&PassRoute| ours(&route.method, &route.path).is_ok();
+        if let Some(taken) = pass.iter().find(taken) {
             return Err(RoutesError::Taken { route: taken.name.as_str().to_owned() });
         }
         Ok(Routes { pass })
@@ -171,7 +219,7 @@ impl Routes {
     /// # Errors
     /// [`NoRoute`] when there is none.
     pub fn find<'a>(&'a self, method: &Method, path: &'a str) -> Result<Matched<'a>, NoRoute> {
-        let missing = match keys::find(method, path).unwrap_or_else(|| fixed(method, &segments(path))) {
+        let missing = match ours(method, path) {
             Ok(matched) => return Ok(matched),
             Err(missing) => missing,
         };
@@ -183,6 +231,12 @@ impl Routes {
             None => Err(missing),
         }
     }
+}
+
+/// The calls that are not of the policy.
+fn ours<'a>(method: &Method, path: &'a str) -> Result<Matched<'a>, NoRoute> {
+    let named = keys::find(method, path).or_else(|| people::find(method, path));
+    named.unwrap_or_else(|| fixed(method, &segments(path)))
 }
 
 fn segments(path: &str) -> Vec<&str> {

@@ -189,6 +189,8 @@ pub async fn approve(
     let proof = Proof { tickets, ceremony };
     match gateway.keys.approve(context.origin.clone(), &person, &id, named, proof).await {
         Ok(Agreement::Begun(job, receipt)) => {
+            // A second factor that was taken away took the sessions with it.
+            gateway.credentials.forget();
             Ok(Answer::done(&receipt, StatusCode::OK, &jobs::Body::of(&job)))
         }
         Ok(Agreement::Before(job)) => {
@@ -267,6 +269,7 @@ pub(super) fn key_problem(error: &KeysError) -> Problem {
     let code = match error {
         KeysError::UnknownKey => Code::UnknownKey,
         KeysError::UnknownTenant => Code::UnknownTenant,
+        KeysError::UnknownPerson => Code::UnknownPerson,
         KeysError::UnknownApproval => Code::UnknownApproval,
         KeysError::UnknownJob => Code::UnknownJob,
         KeysError::SamePerson => Code::SecondPersonRequired,

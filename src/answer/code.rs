@@ -72,6 +72,22 @@ codes! {
     MissingCredential = UNAUTHORIZED "missing_credential" "No credential was presented";
     /// A credential nobody holds, or one that was revoked or has expired.
     UnknownCredential = UNAUTHORIZED "unknown_credential" "The credential is not valid";
+    /// Name, password, code or account: which it was is not told.
+    SignInRefused = UNAUTHORIZED "sign_in_refused" "The sign-in was refused";
+    /// What only a person's session can do.
+    SessionRequired = FORBIDDEN "session_required" "This needs the session of a person";
+    /// The first password opens its own change alone.
+    PasswordChangeRequired = FORBIDDEN "password_change_required" "The first password has to be changed";
+    /// An account without a second factor opens its enrolment alone.
+    SecondFactorRequired = FORBIDDEN "second_factor_required" "A second factor has to be enrolled";
+    /// A new password that is none.
+    PasswordRefused = UNPROCESSABLE_ENTITY "password_refused" "The new password is not taken";
+    /// No such account, or another tenant's.
+    UnknownPerson = NOT_FOUND "unknown_person" "There is no such account";
+    /// The name is somebody's.
+    NameTaken = CONFLICT "name_taken" "The name is taken";
+    /// The account is at another stage.
+    AccountState = CONFLICT "account_state" "The account is not in a state that allows this";
     /// The policy does not allow it, or forbids it.
     Forbidden = FORBIDDEN "forbidden" "The policy does not allow this";
     /// No such route.

@@ -3,7 +3,7 @@
 
 mod ceremony;
 mod device_log;
-mod reach;
+pub(in crate::cli) mod reach;
 mod show;
 mod ticket;
 mod watch;
@@ -169,7 +169,7 @@ impl Target {
 }
 
 /// Why a command ended without doing what was asked.
-enum Ended {
+pub(in crate::cli) enum Ended {
     /// The gateway said no, or something is overdue or failed: exit 1.
     Refused(String),
     /// Misuse, or the gateway is not there: exit 2.

@@ -1,8 +1,12 @@
-//! `pangate user`: API keys are issued, listed and revoked here. A key is shown once.
+//! `pangate user`: API keys of programs and accounts of people. A key or a first password is shown once.
 
+mod person;
+
+use super::keys::reach::Wanted;
 use super::{Format, fail, say, setup};
 use crate::caller::Role;
 use crate::credential::{self, Grant};
+use crate::people::Change;
 use crate::record::{Event, Origin, Recorder};
 use crate::settings::{self, Settings};
 use audit::{Action, Actor, ActorRole, LogName, Resource, Source};
@@ -25,7 +29,7 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Issue an API key and show it once.
+    /// Issue an API key, or with --person make an account, and show the key or the first password once.
     Add {
         /// The name in the audit log: a-z, 0-9 and -, a letter first.
         name: String,
@@ -35,9 +39,43 @@ enum Command {
         /// The tenant it is bound to; without one it reaches the whole installation (auditors only).
         #[arg(long)]
         tenant: Option<String>,
+        /// Make an account for a person, who signs in with password and authenticator app (POST /v1/sessions).
+        #[arg(long)]
+        person: bool,
     },
-    /// List every key's owner, role, tenant and state.
+    /// List every key and account: owner, role, tenant and state.
     List,
+    /// Disable a person's account; its sessions end within a second.
+    Disable {
+        /// The name.
+        name: String,
+    },
+    /// Enable a person's account; a lock after failed tries is lifted too.
+    Enable {
+        /// The name.
+        name: String,
+    },
+    /// End a person's sessions.
+    RevokeSessions {
+        /// The name.
+        name: String,
+    },
+    /// Give a person a new first password, shown once; a second factor stays what it is.
+    ResetPassword {
+        /// The name.
+        name: String,
+    },
+    /// Ask a running gateway to take a person's second factor away; another person has to agree with
+    /// `pangate keys approve`, and then it can be enrolled anew for three days.
+    ResetFactor {
+        /// The name.
+        name: String,
+        /// Why, for the second person: up to 200 characters.
+        #[arg(long, default_value = "")]
+        reason: String,
+        #[command(flatten)]
+        reach: Wanted,
+    },
     /// Revoke every key of a name; running gateways refuse it within a second.
     Revoke {
         /// The name.
@@ -47,6 +85,9 @@ enum Command {
 
 /// Runs the command on the database that the settings name.
 pub async fn run(arguments: Arguments, format: Format) -> ExitCode {
+    if let Command::ResetFactor { name, reason, reach } = &arguments.command {
+        return person::reset_factor(name, reason, reach, format).await;
+    }
     match perform(arguments, format).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => fail(format, &message, 2),
@@ -59,7 +100,17 @@ async fn perform(arguments: Arguments, format: Format) -> Result<(), String> {
     let log = LogName::parse(&settings.audit.log).map_err(|e| e.to_string())?;
     let recorder = Recorder::new(log);
     match arguments.command {
-        Command::Add { name, role, tenant } => {
+        Command::Add { name, role, tenant, person: true } => {
+            person::add(&store, recorder, (&name, role, tenant.as_deref()), format).await?;
+        }
+        Command::Disable { name } => person::change(&store, recorder, &name, Change::Disable, format).await?,
+        Command::Enable { name } => person::change(&store, recorder, &name, Change::Enable, format).await?,
+        Command::RevokeSessions { name } => {
+            person::change(&store, recorder, &name, Change::RevokeSessions, format).await?;
+        }
+        Command::ResetPassword { name } => person::reset_password(&store, recorder, &name, format).await?,
+        Command::ResetFactor { .. } => return Err("this is asked of a running gateway".into()),
+        Command::Add { name, role, tenant, person: false } => {
             let principal = Principal::parse(&name).map_err(|e| e.to_string())?;
             let tenant = tenant.as_deref().map(Tenant::parse).transpose().map_err(|e| e.to_string())?;
             if tenant.is_none() && role != Role::Auditor {
@@ -96,6 +147,7 @@ async fn perform(arguments: Arguments, format: Format) -> Result<(), String> {
                     )),
                 }
             }
+            person::list(&mut reader, format).await?;
         }
         Command::Revoke { name } => {
             let principal = Principal::parse(&name).map_err(|e| e.to_string())?;

@@ -1,10 +1,10 @@
-//! The acts on keys that two people must agree to, each as one canonical text: what they read, what is hashed, and,
+//! The acts on keys, and on people's second factors, that two people must agree to, each as one canonical text: what they read, what is hashed, and,
 //! where the device has officers, what its tickets are bound to.
 
 use super::letters;
 use hsm::{KeyLabel, KeyRef, KeyVersion};
 use sha2::{Digest, Sha256};
-use tokens::Tenant;
+use tokens::{Principal, Tenant};
 
 /// One act.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,36 @@ pub enum Act {
     Migrate(Target),
     /// The transcript of a key ceremony, by its SHA-256, is put into the log.
     Ceremony([u8; 32]),
+    /// A person's second factor is taken away, so that another can be enrolled (PCI DSS 8.3.3).
+    ResetFactor(Owner),
+}
+
+/// A person, with the tenant that the account is bound to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// Who.
+    pub principal: Principal,
+    /// Of which tenant; none is the whole installation.
+    pub tenant: Option<Tenant>,
+}
+
+impl Owner {
+    /// `anna@north-clinic`, or `anna` of the whole installation.
+    pub fn text(&self) -> String {
+        match &self.tenant {
+            Some(tenant) => format!("{}@{tenant}", self.principal),
+            None => self.principal.to_string(),
+        }
+    }
+
+    /// Reads that text.
+    pub fn parse(text: &str) -> Option<Owner> {
+        let (principal, tenant) = match text.split_once('@') {
+            Some((principal, tenant)) => (principal, Some(Tenant::parse(tenant).ok()?)),
+            None => (text, None),
+        };
+        Some(Owner { principal: Principal::parse(principal).ok()?, tenant })
+    }
 }
 
 /// A device that keys can move to.
@@ -61,6 +91,7 @@ impl Act {
             Act::Shred(tenant) => format!("shred {tenant}"),
             Act::Migrate(target) => format!("migrate {}", target.as_str()),
             Act::Ceremony(transcript) => format!("ceremony {}", letters::spelt(transcript)),
+            Act::ResetFactor(owner) => format!("reset-factor {}", owner.text()),
         }
     }
 
@@ -74,6 +105,7 @@ impl Act {
             "shred" => Act::Shred(Tenant::parse(rest).ok()?),
             "migrate" => Act::Migrate(Target::from_name(rest)?),
             "ceremony" => Act::Ceremony(letters::read(rest)?.try_into().ok()?),
+            "reset-factor" => Act::ResetFactor(Owner::parse(rest)?),
             _ => return None,
         };
         (act.text() == text).then_some(act)
@@ -93,6 +125,7 @@ impl Act {
             Act::Shred(_) => "shred",
             Act::Migrate(_) => "migrate",
             Act::Ceremony(_) => "ceremony",
+            Act::ResetFactor(_) => "reset_factor",
         }
     }
 
@@ -104,6 +137,7 @@ impl Act {
             Act::Shred(tenant) => tenant.to_string(),
             Act::Migrate(target) => target.as_str().to_owned(),
             Act::Ceremony(transcript) => letters::spelt(transcript),
+            Act::ResetFactor(owner) => owner.text(),
         }
     }
 
@@ -111,6 +145,15 @@ impl Act {
     pub fn tenant(&self) -> Option<&Tenant> {
         match self {
             Act::Shred(tenant) => Some(tenant),
+            Act::ResetFactor(owner) => owner.tenant.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Whom it is done to, who is then neither first nor second person.
+    pub fn done_to(&self) -> Option<&Principal> {
+        match self {
+            Act::ResetFactor(owner) => Some(&owner.principal),
             _ => None,
         }
     }
@@ -119,7 +162,7 @@ impl Act {
     pub fn device_acts(&self) -> Vec<String> {
         match self {
             Act::Rotate(_) | Act::Retire(_) | Act::Destroy(_) => vec![self.text()],
-            Act::Shred(_) | Act::Ceremony(_) => Vec::new(),
+            Act::Shred(_) | Act::Ceremony(_) | Act::ResetFactor(_) => Vec::new(),
             Act::Migrate(_) => MOVING.map(|label| Act::Rotate(label).text()).to_vec(),
         }
     }
@@ -146,6 +189,8 @@ mod tests {
             Act::Shred(Tenant::parse("north").unwrap()),
             Act::Migrate(Target::Pkcs11),
             Act::Ceremony([0xa5; 32]),
+            Act::ResetFactor(Owner::parse("anna@north").unwrap()),
+            Act::ResetFactor(Owner::parse("vera").unwrap()),
         ] {
             assert_eq!(Act::parse(&act.text()), Some(act.clone()));
             assert_eq!(Act::parse(&format!("{} ", act.text())), None);
@@ -158,6 +203,10 @@ mod tests {
             "destroy kek/card",
             "migrate x",
             "ceremony ab",
+            "reset-factor",
+            "reset-factor anna@",
+            "reset-factor @north",
+            "reset-factor Anna",
         ] {
             assert_eq!(Act::parse(wrong), None, "{wrong}");
         }

@@ -179,13 +179,15 @@ pub async fn list(
     now_us: i64,
 ) -> Result<Vec<Approval>, KeysError> {
     let own = tenant.map(|tenant| Act::Shred(tenant.clone()).text());
+    let people = tenant.map(|tenant| format!("reset-factor %@{tenant}"));
     let rows = from
         .fetch_all(
             select!(
-                "WHERE act = $2 OR $2 IS NULL OR act NOT LIKE 'shred %' \
+                "WHERE act = $2 OR $2 IS NULL OR act LIKE $3 \
+                 OR (act NOT LIKE 'shred %' AND act NOT LIKE 'reset-factor %@%') \
                  ORDER BY state = 'open' DESC, created_at DESC, id LIMIT $1"
             ),
-            vec![limit.into(), own.into()],
+            vec![limit.into(), own.into(), people.into()],
         )
         .await?;
     rows.iter().map(|row| read(row, now_us)).collect()
@@ -227,7 +229,7 @@ pub async fn take(
     by: &Principal,
     (bundle, now_us): (&Bundle, i64),
 ) -> Result<Receipt, KeysError> {
-    if approval.requested_by == *by {
+    if approval.requested_by == *by || approval.act.done_to().is_some_and(|person| person == by) {
         return Err(KeysError::SamePerson);
     }
     for person in [&approval.requested_by, by] {
@@ -326,6 +328,7 @@ pub fn resource(act: &Act) -> Resource {
         Act::Rotate(label) => named(label, 0),
         Act::Retire(key) | Act::Destroy(key) => named(&key.label, key.version.get()),
         Act::Ceremony(transcript) => Resource::Transcript(*transcript),
+        Act::ResetFactor(owner) => Resource::Credential(owner.principal.clone()),
         Act::Shred(_) | Act::Migrate(_) => Resource::None,
     }
 }

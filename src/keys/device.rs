@@ -45,7 +45,9 @@ impl Keys {
             Kind::Retire(key) => self.retire(job, &key, word).await?,
             Kind::Destroy(key) => self.destroy(job, &key, word).await?,
             Kind::Migrate(_) => self.new_versions_there(job, word).await?,
-            Kind::Reencrypt(_) | Kind::Shred(_) | Kind::Ceremony(_) => return Err(KeysError::Integrity),
+            Kind::Reencrypt(_) | Kind::Shred(_) | Kind::Ceremony(_) | Kind::ResetFactor(_) => {
+                return Err(KeysError::Integrity);
+            }
         };
         self.forget_names().await;
         self.note_signing_keys().await?;

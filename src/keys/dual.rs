@@ -6,6 +6,7 @@ use super::ceremony::Ceremony;
 use super::device::{Agreed, Word, newest};
 use super::job::{Job, Kind, Step, rows};
 use super::{Keys, KeysError, steps};
+use crate::people::account;
 use crate::record::{Event, Origin, Receipt, now_us};
 use audit::{Action, Resource};
 use std::sync::Arc;
@@ -67,6 +68,9 @@ impl Keys {
         if !person.reaches(act.tenant()) {
             return Err(KeysError::UnknownTenant);
         }
+        if act.done_to() == Some(&person.name) {
+            return Err(KeysError::SamePerson);
+        }
         if let Act::Migrate(_) = act {
             self.attachable(&act).await?;
         }
@@ -117,7 +121,7 @@ impl Keys {
             let job = rows::of_approval(&mut reader, id).await?.ok_or(KeysError::Integrity)?;
             return Ok(Agreement::Before(Box::new(job)));
         }
-        if approval.requested_by == person.name {
+        if approval.requested_by == person.name || approval.act.done_to() == Some(&person.name) {
             return Err(KeysError::SamePerson);
         }
         let first = approval::tickets(&mut reader, id).await?;
@@ -139,6 +143,9 @@ impl Keys {
             job.outcome = Some(seen.ok_or(KeysError::OtherAct)?.told().to_string());
             job.step = Step::End;
         }
+        if let Act::ResetFactor(_) = approval.act {
+            job.step = Step::End;
+        }
         let agreed = Agreed { first, second: proof.tickets };
         // The device must not be left half asked when the caller hangs up.
         let (keys, name) = (self.clone(), person.name.clone());
@@ -149,7 +156,7 @@ impl Keys {
     /// Whether the device that does the act asks its officers: the one that holds the key, or makes the new one.
     async fn asks_officers(&self, act: &Act) -> Result<bool, KeysError> {
         match act {
-            Act::Shred(_) | Act::Ceremony(_) => Ok(false),
+            Act::Shred(_) | Act::Ceremony(_) | Act::ResetFactor(_) => Ok(false),
             Act::Migrate(target) => Ok(*target == Target::Simulator),
             Act::Rotate(_) => Ok(self.officers().await),
             Act::Retire(key) | Act::Destroy(key) => self.officers_of(key).await,
@@ -186,6 +193,12 @@ impl Keys {
                 Box::pin(async move {
                     let rules = (&*bundle, now_us());
                     let receipt = approval::take(work, &recorder, &origin, &approval, &by, rules).await?;
+                    if let Act::ResetFactor(owner) = &approval.act {
+                        let person = &owner.principal;
+                        if !account::reset_factor(work, &recorder, &origin, person, now_us()).await? {
+                            return Err(KeysError::UnknownPerson);
+                        }
+                    }
                     rows::start(work, &new, &owner).await?;
                     steps::record(work, &recorder, &new, Action::JobStart).await?;
                     Ok::<Receipt, KeysError>(receipt)
@@ -193,7 +206,7 @@ impl Keys {
             })
             .await?;
         let job = match job.kind {
-            Kind::Shred(_) => self.hand_over(job, Vec::new(), &at_the_door).await?,
+            Kind::Shred(_) | Kind::ResetFactor(_) => self.hand_over(job, Vec::new(), &at_the_door).await?,
             Kind::Ceremony(transcript) => {
                 let event = Event::success(Action::KeyCeremony, Resource::Transcript(transcript));
                 self.hand_over(job, vec![event], &at_the_door).await?

@@ -1,5 +1,6 @@
 //! What can go wrong with work on keys, by kind; every sentence says what to do.
 
+use crate::people::PeopleError;
 use hsm::HsmError;
 use store::StoreError;
 use tokens::JobId;
@@ -14,6 +15,9 @@ pub enum KeysError {
     /// No such tenant.
     #[error("there is nothing of this tenant")]
     UnknownTenant,
+    /// No such person, or none with a second factor, or one of another tenant.
+    #[error("there is no such account, or it has no second factor to reset; `GET /v1/people` lists them")]
+    UnknownPerson,
     /// No such approval, or one that concerns another tenant.
     #[error("there is no such approval")]
     UnknownApproval,
@@ -21,7 +25,9 @@ pub enum KeysError {
     #[error("there is no such job")]
     UnknownJob,
     /// The second person is the first.
-    #[error("whoever asked for this cannot agree to it; another auditor or administrator has to")]
+    #[error(
+        "whoever asked for this, or whom it is done to, cannot agree to it; another auditor or administrator has to"
+    )]
     SamePerson,
     /// One of the two has no credential any more by which acts on keys can be asked for.
     #[error(
@@ -101,6 +107,7 @@ impl KeysError {
         match self {
             KeysError::UnknownKey => "unknown_key",
             KeysError::UnknownTenant => "unknown_tenant",
+            KeysError::UnknownPerson => "unknown_person",
             KeysError::UnknownApproval => "unknown_approval",
             KeysError::UnknownJob => "unknown_job",
             KeysError::SamePerson => "second_person_required",
@@ -140,6 +147,16 @@ impl From<HsmError> for KeysError {
             HsmError::KeyNotFound => KeysError::UnknownKey,
             error if error.is_transient() => KeysError::HsmAway,
             error => KeysError::Refused(error),
+        }
+    }
+}
+
+impl From<PeopleError> for KeysError {
+    fn from(error: PeopleError) -> Self {
+        match error {
+            PeopleError::Store(error) => KeysError::from(error),
+            PeopleError::Vault(error) => KeysError::Vault(error),
+            _ => KeysError::UnknownPerson,
         }
     }
 }

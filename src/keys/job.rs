@@ -2,7 +2,7 @@
 
 pub mod rows;
 
-use super::act::{self, Act, Target};
+use super::act::{self, Act, Owner, Target};
 use super::{KeysError, letters};
 use hsm::{KeyLabel, KeyRef};
 use tokens::{ApprovalId, JobId, Principal, Tenant};
@@ -24,6 +24,8 @@ pub enum Kind {
     Migrate(Target),
     /// The transcript of a ceremony was put into the log.
     Ceremony([u8; 32]),
+    /// A person's second factor was taken away.
+    ResetFactor(Owner),
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Act::Shred(tenant) => Kind::Shred(tenant.clone()),
             Act::Migrate(target) => Kind::Migrate(*target),
             Act::Ceremony(transcript) => Kind::Ceremony(*transcript),
+            Act::ResetFactor(owner) => Kind::ResetFactor(owner.clone()),
         }
     }
 
@@ -49,6 +52,7 @@ impl Kind {
             Kind::Shred(_) => "shred",
             Kind::Migrate(_) => "migrate",
             Kind::Ceremony(_) => "ceremony",
+            Kind::ResetFactor(_) => "reset_factor",
         }
     }
 
@@ -60,6 +64,7 @@ impl Kind {
             Kind::Retire(key) | Kind::Destroy(key) => key.to_string(),
             Kind::Migrate(target) => target.as_str().to_owned(),
             Kind::Ceremony(transcript) => letters::spelt(transcript),
+            Kind::ResetFactor(owner) => owner.text(),
         }
     }
 
@@ -67,6 +72,7 @@ impl Kind {
     pub fn tenant(&self) -> Option<&Tenant> {
         match self {
             Kind::Reencrypt(tenant) | Kind::Shred(tenant) => Some(tenant),
+            Kind::ResetFactor(owner) => owner.tenant.as_ref(),
             _ => None,
         }
     }
@@ -79,6 +85,7 @@ impl Kind {
             "destroy" => Kind::Destroy(act::key(subject)?),
             "shred" => Kind::Shred(Tenant::parse(subject).ok()?),
             "migrate" => Kind::Migrate(Target::from_name(subject)?),
+            "reset_factor" => Kind::ResetFactor(Owner::parse(subject)?),
             "ceremony" => Kind::Ceremony(letters::read(subject)?.try_into().ok()?),
             _ => return None,
         })

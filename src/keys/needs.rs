@@ -2,6 +2,7 @@
 
 use super::act::Act;
 use super::{Keys, KeysError, letters};
+use crate::people::account;
 use crate::record::now_us;
 use hsm::{KeyFilter, KeyInfo, KeyKind, KeyLabel, KeyRef, KeyStatus};
 use std::collections::BTreeMap;
@@ -22,8 +23,10 @@ pub(super) type Rows = BTreeMap<u32, u64>;
 pub(super) async fn rows(from: &mut impl Fetch, label: &KeyLabel) -> Result<Rows, StoreError> {
     let sql = match label.as_str() {
         "kek/card" => {
-            "SELECT kek_version AS version, COUNT(*) AS n FROM data_key \
-             WHERE kek_label = 'kek/card' AND destroyed_at IS NULL GROUP BY kek_version"
+            "SELECT version, COUNT(*) AS n FROM (SELECT kek_version AS version FROM data_key \
+             WHERE kek_label = 'kek/card' AND destroyed_at IS NULL \
+             UNION ALL SELECT factor_kek_version AS version FROM person WHERE factor IS NOT NULL) AS sealed \
+             GROUP BY version"
         }
         "mac/pan" => {
             "SELECT fingerprint_version AS version, COUNT(*) AS n FROM card \
@@ -73,6 +76,12 @@ impl Keys {
                     )
                     .await?;
                 row.map(drop).ok_or(KeysError::UnknownTenant)
+            }
+            Act::ResetFactor(owner) => {
+                let mut reader = self.0.store.read().await?;
+                let found = account::find(&mut reader, &owner.principal).await?;
+                let fits = found.filter(|account| account.tenant == owner.tenant && account.has_factor());
+                fits.map(drop).ok_or(KeysError::UnknownPerson)
             }
             Act::Migrate(_) => Ok(()),
             Act::Ceremony(transcript) => {

@@ -130,6 +130,7 @@ impl Keys {
         if job.step == Step::VerifyAgain {
             tokio::time::sleep(BETWEEN_COUNTS).await;
         }
+        self.renew_factors().await?;
         let left = match job.kind {
             Kind::Migrate(_) => self.left_behind().await?,
             _ => self.0.vault.remaining(&self.task(&job).await?).await?,
@@ -330,6 +331,7 @@ pub(in crate::keys) fn subject(job: &Job) -> Resource {
         Kind::Rotate(label) => at(label.clone(), job.to_version).map_or(Resource::None, |key| resource(&key)),
         Kind::Retire(key) | Kind::Destroy(key) => resource(key),
         Kind::Ceremony(transcript) => Resource::Transcript(*transcript),
+        Kind::ResetFactor(owner) => Resource::Credential(owner.principal.clone()),
         Kind::Reencrypt(_) | Kind::Shred(_) | Kind::Migrate(_) => Resource::None,
     }
 }

@@ -4,6 +4,7 @@
 use super::job::{Job, Kind, Step};
 use super::overdue::Overdue;
 use super::{Inventory, Keys, KeysError, approval, system};
+use crate::people;
 use crate::record::{Event, now_us};
 use audit::{Action, Resource};
 use hsm::{KeyLabel, KeyStatus};
@@ -27,6 +28,7 @@ impl Keys {
     pub async fn look_after(&self) -> Result<Inventory, KeysError> {
         self.end_approvals().await?;
         self.destroy_emptied().await?;
+        self.renew_factors().await?;
         let inventory = self.inventory(None).await?;
         let overdue = self.find_overdue(&inventory.data, &inventory.data_keys);
         self.tell_overdue(overdue.clone()).await?;
@@ -39,6 +41,15 @@ impl Keys {
             }
         }
         Ok(inventory)
+    }
+
+    /// People's second factors are sealed under the newest KEK.
+    pub(in crate::keys) async fn renew_factors(&self) -> Result<(), KeysError> {
+        let newest = self.newest_of(&KeyLabel::KEK_CARD).await?.version.get();
+        let parts = &self.0;
+        let origin = system();
+        people::renew_factors(&parts.store, &parts.vault, &parts.recorder, &origin, newest).await?;
+        Ok(())
     }
 
     async fn end_approvals(&self) -> Result<(), KeysError> {

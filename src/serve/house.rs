@@ -1,6 +1,7 @@
 //! What runs beside the requests: parts are watched, outcomes in doubt are asked for, old answers are forgotten.
 
 use crate::answer::{self, Code};
+use crate::credential::session;
 use crate::gateway::Gateway;
 use crate::idempotency;
 use crate::keys::{DeviceLogTrouble, Overdue};
@@ -215,7 +216,12 @@ async fn forget_old_answers(gateway: &Gateway) {
     let before = now_us().saturating_sub(KEY_LIFETIME_US);
     let forgotten: Result<u64, StoreError> = gateway
         .store
-        .commit(move |work| Box::pin(async move { idempotency::forget(work, before).await }))
+        .commit(move |work| {
+            Box::pin(async move {
+                session::forget(work).await?;
+                idempotency::forget(work, before).await
+            })
+        })
         .await;
     if forgotten.is_err() {
         tracing::warn!("old idempotency answers could not be forgotten yet");

@@ -16,12 +16,14 @@
 
 pub mod cards;
 pub mod charges;
+pub mod clock;
 pub mod database;
 pub mod disk;
 pub mod keys;
 pub mod memory;
 pub mod needles;
 pub mod orders;
+pub mod people;
 pub mod process;
 pub mod raw;
 pub mod second;

@@ -105,6 +105,12 @@ words! {
         CredentialRevoke = "credential_revoke",
         /// A credential was missing, unknown, expired or revoked (10.2.1.4).
         CredentialRefuse = "credential_refuse",
+        /// A person signed in, or got a new session after a change of password or factor (10.2.1.5).
+        SessionOpen = "session_open",
+        /// A person's session was ended (10.2.1.5).
+        SessionEnd = "session_end",
+        /// Accounts of people were read.
+        AccountRead = "account_read",
         /// A known principal was refused by policy (10.2.1.4).
         AccessRefuse = "access_refuse",
         /// The key inventory was read (10.2.1.2).

@@ -64,13 +64,23 @@ macro_rules! table {
 }
 
 /// All of them; a table stands after those that its rows refer to.
-pub static TABLES: [Table; 15] = [
+pub static TABLES: [Table; 17] = [
     table! { setting [name] KEEP, auditor: true, counter: None, stays: Some("name = 'store.move'");
         name Text, value Text,
     },
     table! { credential [id] KEEP, auditor: false, counter: None, stays: None;
         id Text, principal Text, role Text, tenant Text, hash Bytes, created_at Time, expires_at Time,
         revoked_at Time,
+    },
+    table! { person [principal] KEEP, auditor: false, counter: None, stays: None;
+        principal Text, role Text, tenant Text, state Text, password_hash Text, password_former Text,
+        must_change Small, setup_until Time, factor Bytes, factor_kek_version Integer, factor_since Time,
+        factor_pending Bytes, factor_step Integer, failures Integer, locked_until Time, created_at Time,
+        password_changed_at Time, last_login_at Time,
+    },
+    table! { session [id] ALL, auditor: false, counter: None, stays: None;
+        id Text, principal Text, hash Bytes, created_at Time, last_seen Time, expires_at Time, ended_at Time,
+        second_factor_at Time,
     },
     table! { data_key [data_key_id] KEEP, auditor: false, counter: None, stays: None;
         data_key_id Bytes, tenant Text, class Text, epoch Integer, status Text, sealed Bytes, kek_label Text,

@@ -99,6 +99,10 @@ identifier!(
     /// One act on keys that waits for a second person: `apr_…`.
     ApprovalId, "apr_"
 );
+identifier!(
+    /// One signed-in person's session, by its name; what opens it is another text: `ses_…`.
+    SessionId, "ses_"
+);
 
 #[cfg(test)]
 mod tests {

@@ -11,7 +11,7 @@ mod name;
 mod token;
 
 pub use card::{Brand, Expiry, ExpiryError, Last4, Last4Error, MaskedCard};
-pub use id::{ApprovalId, ChargeId, IdError, JobId, PaymentId, RefundId, RequestId};
+pub use id::{ApprovalId, ChargeId, IdError, JobId, PaymentId, RefundId, RequestId, SessionId};
 pub use letters::{RandomUnavailable, random as random_letters};
 pub use money::{Currency, CurrencyError, Money, MoneyError};
 pub use name::{NameError, Principal, Tenant};

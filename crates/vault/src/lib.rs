@@ -7,7 +7,7 @@
 //!
 //! The tour: [`vault`](Vault) the door · `clear` the clear room, where numbers exist · `envelope`, `binding`,
 //! `record_key` what is stored and what it belongs to · `key_names`, `data_keys`, `presence` keys by name, opened by
-//! the HSM while it is there · [`rotation`] from old keys to new ones · [`shelf`] the rows · `shape` what a route's body looks like · `field`, `error` words that hold no card · `clock`.
+//! the HSM while it is there · [`rotation`] from old keys to new ones · [`shelf`] the rows · `factor` secrets of authenticator apps · `shape` what a route's body looks like · `field`, `error` words that hold no card · `clock`.
 
 mod binding;
 mod clear;
@@ -15,6 +15,7 @@ mod clock;
 mod data_keys;
 mod envelope;
 mod error;
+mod factor;
 mod field;
 mod key_names;
 mod presence;
@@ -31,6 +32,7 @@ pub use clear::{
 pub use clock::{Clock, SystemClock};
 pub use data_keys::{CacheState, DataKeyDraft, DataKeyLimits, Purge};
 pub use error::VaultError;
+pub use factor::{SECRET as FACTOR_SECRET, SealedFactor};
 pub use field::Field;
 pub use shape::{CardSpec, ExemptSpec, FieldPath, Shape, ShapeError, ShapeSpec, Unknown};
 pub use vault::{Settings, Vault};

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 /// How to reach the gateway.
 #[derive(Debug, Args)]
-pub(super) struct Wanted {
+pub(in crate::cli) struct Wanted {
     /// The gateway: https://host:port.
     #[arg(long, global = true, env = "PANGATE_URL", default_value = "https://127.0.0.1:8443")]
     url: String,
@@ -34,14 +34,14 @@ enum Whose {
 }
 
 /// The gateway, and who asks.
-pub(super) struct Reach {
+pub(in crate::cli) struct Reach {
     client: Client,
     url: String,
     token: SecretString,
 }
 
 impl Reach {
-    pub(super) fn open(wanted: &Wanted) -> Result<Reach, Ended> {
+    pub(in crate::cli) fn open(wanted: &Wanted) -> Result<Reach, Ended> {
         let token = match (&wanted.token_file, wanted.whose) {
             (Some(file), _) => {
                 crate::settings::secret(file).map_err(|error| Ended::Misuse(error.to_string()))?
@@ -54,12 +54,12 @@ impl Reach {
         Ok(Reach { client, url: wanted.url.trim_end_matches('/').to_owned(), token })
     }
 
-    pub(super) async fn get(&self, path: &str) -> Result<Value, Ended> {
+    pub(in crate::cli) async fn get(&self, path: &str) -> Result<Value, Ended> {
         let url = format!("{}{path}", self.url);
         judged(self.client.get(&url, self.token.expose_secret()).await)
     }
 
-    pub(super) async fn post(&self, path: &str, body: &Value) -> Result<Value, Ended> {
+    pub(in crate::cli) async fn post(&self, path: &str, body: &Value) -> Result<Value, Ended> {
         let url = format!("{}{path}", self.url);
         let once = tokens::random_letters(24).map_err(|error| Ended::Misuse(error.to_string()))?;
         judged(self.client.post(&url, self.token.expose_secret(), &once, body).await)
@@ -84,7 +84,7 @@ fn judged(reply: Result<Reply, String>) -> Result<Value, Ended> {
 }
 
 /// A text member, or nothing.
-pub(super) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
+pub(in crate::cli) fn text<'a>(value: &'a Value, name: &str) -> &'a str {
     value.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
