@@ -5,12 +5,12 @@ use std::path::Path;
 
 /// The policy as a picture: a rule change shows its effect here.
 const MATRIX: &str = "\
-           tokenize read_token pass charge read_charge refund shred read_audit read_device_log list_keys manage_keys
-portal        ✔         ✔       ✔     ✘         ✘        ✘     ✘       ✘             ✘            ✘          ✘
-staff         ✘         ✔       ✘     ✔         ✔        ✔     ✘       ✘             ✘            ✘          ✘
-auditor       ✘         ✘       ✘     ✘         ✔        ✘     ✘       ✔             ✔            ✔          ✔
-admin         ✘         ✘       ✘     ✘         ✘        ✘     ✔       ✘             ✔            ✔          ✔
-companion     ✘         ✔       ✘     ✔         ✔        ✘     ✘       ✘             ✘            ✘          ✘";
+           tokenize read_token pass charge read_charge refund shred read_audit read_device_log list_keys manage_keys own_account list_people manage_people
+portal        ✔         ✔       ✔     ✘         ✘        ✘     ✘       ✘             ✘            ✘          ✘          ✘           ✘            ✘
+staff         ✘         ✔       ✘     ✔         ✔        ✔     ✘       ✘             ✘            ✘          ✘          ✔           ✘            ✘
+auditor       ✘         ✘       ✘     ✘         ✔        ✘     ✘       ✔             ✔            ✔          ✔          ✔           ✔            ✘
+admin         ✘         ✘       ✘     ✘         ✘        ✘     ✔       ✘             ✔            ✔          ✔          ✔           ✔            ✔
+companion     ✘         ✔       ✘     ✔         ✔        ✘     ✘       ✘             ✘            ✘          ✘          ✘           ✘            ✘";
 
 fn shipped() -> Arc<Bundle> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policy");

@@ -1,8 +1,10 @@
 //! Rows of sealed cards. Nothing here can open one.
 
 mod adding;
+mod consent;
 
 pub(crate) use adding::{is_met, lay_out};
+pub use consent::has_consent;
 
 use crate::clear::{Fingerprint, Fingerprints};
 use crate::error::VaultError;
@@ -137,36 +139,6 @@ impl NewCard<'_> {
     }
 }
 
-/// Whether the patient agreed that the card behind the token is kept and charged again.
-///
-/// # Errors
-/// Any failure of the store.
-pub async fn has_consent(from: &mut impl Fetch, tenant: &Tenant, token: &Token) -> Result<bool, VaultError> {
-    let row = from
-        .fetch_optional(
-            "SELECT consent FROM card WHERE tenant = $1 AND token = $2 AND consent IS NOT NULL",
-            vec![tenant.as_str().into(), token.as_str().into()],
-        )
-        .await?;
-    Ok(row.is_some())
-}
-
-/// Notes the consent for a token that was there before; the first one stays.
-async fn consent(
-    work: &mut Work<'_>,
-    tenant: &Tenant,
-    token: &Token,
-    request: &RequestId,
-    now_us: i64,
-) -> Result<(), VaultError> {
-    work.execute(
-        "UPDATE card SET consent = $3, consented_at = $4 WHERE tenant = $1 AND token = $2 AND consent IS NULL",
-        vec![tenant.as_str().into(), token.as_str().into(), request.as_str().into(), now_us.into()],
-    )
-    .await?;
-    Ok(())
-}
-
 /// Puts a card on the shelf. With a fingerprint the tenant's living token of the same card wins, whoever races and
 /// under whichever active version of the fingerprint key it was met: then that record comes back with its expiry
 /// brought up to date and its fingerprint under the newest version.
@@ -273,7 +245,7 @@ async fn reuse(
     let Some(row) = row else { return Ok(None) };
     let record = record(&row, now_us)?;
     if let Some(request) = new.consent {
-        consent(work, tenant, &record.token, request, now_us).await?;
+        consent::note(work, tenant, &record.token, request, now_us).await?;
     }
     Ok(Some(record))
 }
