@@ -27,7 +27,7 @@ impl Keys {
     pub async fn look_after(&self) -> Result<Inventory, KeysError> {
         self.end_approvals().await?;
         self.destroy_emptied().await?;
-        let inventory = self.inventory(None).await?;
+        let inventory = self.states().await?;
         let overdue = self.find_overdue(&inventory.data, &inventory.data_keys);
         self.tell_overdue(overdue.clone()).await?;
         for job in self.wanted(&overdue).await? {
