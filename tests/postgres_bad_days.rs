@@ -1,6 +1,6 @@
-//! Bad days of a PostgreSQL: slow, silent, read-only, out of connections, out of disk, restarted, migrated by a newer
-//! release. Meanwhile every answer comes within its bound and names what is wrong, nothing acknowledged is lost, and
-//! service is back by itself within seconds (P4, P9).
+//! Bad days of a PostgreSQL: slow, silent, read-only, out of connections, out of disk (tables, log), restarted,
+//! migrated by a newer release. Meanwhile every answer comes within its bound and names what is wrong, nothing
+//! acknowledged is lost, and service is back by itself within seconds (P4, P9).
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -195,6 +195,52 @@ async fn p9_a_full_disk_of_the_database_is_named_and_room_brings_service_back() 
     assert!(seen > 3, "the disk was hardly full");
     disk.empty();
     desk.back("full disk").await;
+    drop(desk);
+    drop(cluster);
+    drop(disk);
+}
+
+/// The server's write-ahead log on a disk of its own that has room for that many bytes.
+fn with_small_log(cluster: &mut Cluster, bytes: u32) -> SmallDisk {
+    let (log, kept) = (cluster.home().join("data/pg_wal"), cluster.home().join("kept"));
+    cluster.stop();
+    std::fs::rename(&log, &kept).unwrap();
+    std::fs::create_dir(&log).unwrap();
+    let disk = SmallDisk::mount(&log, bytes);
+    assert!(Command::new("cp").arg("-a").arg(kept.join(".")).arg(&log).status().unwrap().success());
+    // The mount's own folder is root's until here.
+    assert!(Command::new("chown").arg("postgres:postgres").arg(&log).status().unwrap().success());
+    cluster.resume().unwrap();
+    disk
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p9_a_full_disk_under_the_write_ahead_log_loses_nothing_and_a_restarted_server_is_found() {
+    let mut cluster = Cluster::start("min_wal_size = 32MB\nmax_wal_size = 64MB").unwrap();
+    let disk = with_small_log(&mut cluster, 160 * 1024 * 1024);
+    let mut desk = Desk::open(cluster.database().unwrap()).await;
+    disk.fill();
+    // Segments that are there already are used up first, one for each card.
+    let mut full = None;
+    for _ in 0..40 {
+        let answer = desk.keep_card().await;
+        if answer.status != 201 && answer.code() != "store_busy" {
+            full = Some(answer);
+            break;
+        }
+        let _ = cluster.sql("postgres", "SELECT pg_switch_wal()");
+    }
+    let full = full.expect("the disk was never full");
+    assert!(["store_full", "store_unavailable"].contains(&full.code().as_str()), "{}", full.text);
+    // PostgreSQL stops itself rather than go on without its log, and cannot start for want of room.
+    desk.away("full log", &["store_full", "store_unavailable"]).await;
+    desk.readiness_names(&["store_full", "store_unavailable"]).await;
+    assert!(cluster.sql("postgres", "SELECT 1").is_err(), "the server goes on without room for its log");
+    disk.empty();
+    // Its administrator starts it again, whatever is left of it.
+    cluster.kill();
+    cluster.resume().unwrap();
+    desk.back("full log").await;
     drop(desk);
     drop(cluster);
     drop(disk);

@@ -6,118 +6,169 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// No two requests of a run have the same card.
 static SERIAL: AtomicU64 = AtomicU64::new(1);
 
 /// Whom to ask, and as whom.
 pub(crate) struct Target {
-    url: String,
+    urls: Vec<String>,
     ca: PathBuf,
     key: String,
 }
 
 impl Target {
     pub(crate) fn of(system: &System, url: &str) -> Target {
-        Target { url: url.to_owned(), ca: system.path("tls/ca.pem"), key: system.key("portal").to_owned() }
+        let urls = vec![url.to_owned()];
+        Target { urls, ca: system.path("tls/ca.pem"), key: system.key("portal").to_owned() }
+    }
+
+    /// The connections are shared out between all that are named.
+    pub(crate) fn and(mut self, url: &str) -> Target {
+        self.urls.push(url.to_owned());
+        self
     }
 }
 
 /// What is asked for.
+#[derive(Clone)]
 pub(crate) enum Call {
     /// `POST /v1/tokens` with a card that nobody sent before.
     Tokenize,
-    /// `GET /v1/tokens/{id}`.
-    Read(String),
+    /// The same with `reuse`: the HSM fingerprints the card, and it is asked whether the vault has it.
+    Reuse,
+    /// `GET /v1/tokens/{id}`, one of these after the other.
+    Read(Arc<Vec<String>>),
     /// The same bytes as [`Call::Tokenize`], to the echo.
     Echo,
 }
 
 /// What came of it.
 pub(crate) struct Line {
+    /// Answers, each of them checked.
+    pub(crate) answers: u32,
     pub(crate) per_second: f64,
     pub(crate) p50: Duration,
     pub(crate) p99: Duration,
 }
 
-pub(crate) async fn measure(target: &Target, call: &Call, connections: usize, length: Duration) -> Line {
-    let call = Arc::new(match call {
-        Call::Tokenize => Call::Tokenize,
-        Call::Echo => Call::Echo,
-        Call::Read(token) => Call::Read(token.clone()),
-    });
-    let mut streams = Vec::new();
-    for _ in 0..connections {
-        streams.push(wire::raw_tls(&target.url, &target.ca, &[b"http/1.1"]).await);
+/// Open connections with nothing on them yet.
+pub(crate) struct Fleet {
+    streams: Vec<TlsStream<TcpStream>>,
+    key: String,
+}
+
+impl Fleet {
+    /// Connects, so many at a time that no handshake waits for long.
+    pub(crate) async fn open(target: &Target, connections: usize) -> Fleet {
+        const AT_ONCE: usize = 16;
+        let mut streams = Vec::with_capacity(connections);
+        let mut places = (0..connections).map(|at| &target.urls[at % target.urls.len()]);
+        while streams.len() < connections {
+            let some =
+                places.by_ref().take(AT_ONCE).map(|url| wire::raw_tls(url, &target.ca, &[b"http/1.1"]));
+            streams.extend(futures_util::future::join_all(some).await);
+        }
+        Fleet { streams, key: target.key.clone() }
     }
-    let started = Instant::now();
-    let workers: Vec<_> = streams
-        .into_iter()
-        .map(|mut stream| {
-            let (key, call) = (target.key.clone(), call.clone());
+
+    /// Every connection sends, waits, checks and sends again, until the time is over.
+    pub(crate) async fn run(self, call: &Call, length: Duration) -> Line {
+        let started = Instant::now();
+        let workers = self.streams.into_iter().map(|mut stream| {
+            let (key, call) = (self.key.clone(), call.clone());
             tokio::spawn(async move {
                 let (mut took, mut answer) = (Vec::new(), Vec::with_capacity(2048));
                 while started.elapsed() < length {
-                    let request = request(&call, &key, SERIAL.fetch_add(1, Ordering::Relaxed));
-                    let sent = Instant::now();
-                    stream.write_all(&request).await.unwrap();
-                    read_answer(&mut stream, &mut answer).await;
-                    check(&call, &answer);
-                    took.push(sent.elapsed());
+                    took.push(exchange(&mut stream, &call, &key, &mut answer).await);
                 }
                 took
             })
-        })
-        .collect();
-    let mut took = Vec::new();
-    for worker in workers {
-        took.extend(worker.await.unwrap());
+        });
+        let workers: Vec<_> = workers.collect();
+        let mut took = Vec::new();
+        for worker in workers {
+            took.extend(worker.await.unwrap());
+        }
+        let elapsed = started.elapsed().as_secs_f64();
+        took.sort_unstable();
+        let at = |percent: usize| took.get(took.len() * percent / 100).copied().unwrap_or_default();
+        let answers = u32::try_from(took.len()).unwrap();
+        Line { answers, per_second: f64::from(answers) / elapsed, p50: at(50), p99: at(99) }
     }
-    let elapsed = started.elapsed().as_secs_f64();
-    took.sort_unstable();
-    let at = |percent: usize| took.get(took.len() * percent / 100).copied().unwrap_or_default();
-    let count = u32::try_from(took.len()).unwrap();
-    Line { per_second: f64::from(count) / elapsed, p50: at(50), p99: at(99) }
+
+    /// One request on each connection, a few at a time; all stay open.
+    pub(crate) async fn once_each(&mut self, call: &Call) {
+        for some in self.streams.chunks_mut(16) {
+            let asked = some.iter_mut().map(|stream| async {
+                exchange(stream, call, &self.key, &mut Vec::with_capacity(2048)).await;
+            });
+            futures_util::future::join_all(asked).await;
+        }
+    }
 }
 
-/// One token to read.
-pub(crate) async fn one_token(target: &Target) -> String {
-    let mut stream = wire::raw_tls(&target.url, &target.ca, &[b"http/1.1"]).await;
-    let request = request(&Call::Tokenize, &target.key, SERIAL.fetch_add(1, Ordering::Relaxed));
-    stream.write_all(&request).await.unwrap();
+/// One request with its answer checked.
+async fn exchange(
+    stream: &mut TlsStream<TcpStream>,
+    call: &Call,
+    key: &str,
+    answer: &mut Vec<u8>,
+) -> Duration {
+    let Request { bytes, expected } = request(call, key, SERIAL.fetch_add(1, Ordering::Relaxed));
+    let sent = Instant::now();
+    stream.write_all(&bytes).await.unwrap();
+    read_answer(stream, answer).await;
+    let took = sent.elapsed();
+    check(call, &expected, answer);
+    took
+}
+
+pub(crate) async fn measure(target: &Target, call: &Call, connections: usize, length: Duration) -> Line {
+    Fleet::open(target, connections).await.run(call, length).await
+}
+
+/// A call that reads one token, which `make` makes.
+pub(crate) async fn read_one(target: &Target, make: &Call) -> Call {
+    let mut fleet = Fleet::open(target, 1).await;
     let mut answer = Vec::new();
-    read_answer(&mut stream, &mut answer).await;
-    check(&Call::Tokenize, &answer);
+    exchange(&mut fleet.streams[0], make, &fleet.key, &mut answer).await;
     let text = String::from_utf8_lossy(&answer).into_owned();
     let start = text.find("tok_test_").unwrap();
-    text.get(start..start + 38).unwrap().to_owned()
+    Call::Read(Arc::new(vec![text.get(start..start + 38).unwrap().to_owned()]))
 }
 
-/// Resident memory of a process, from `/proc` (proc(5), `VmRSS`).
-pub(crate) fn resident_mib(pid: u32) -> f64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-    kib / 1024.0
+struct Request {
+    bytes: Vec<u8>,
+    /// Stands in the answer, or it is a wrong one.
+    expected: String,
 }
 
-fn request(call: &Call, key: &str, serial: u64) -> Vec<u8> {
+fn request(call: &Call, key: &str, serial: u64) -> Request {
     match call {
-        Call::Read(token) => format!(
-            "GET /v1/tokens/{token} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"
-        )
-        .into_bytes(),
-        Call::Tokenize | Call::Echo => {
-            let number = cards::generated(serial);
-            let body = format!(
-                "{{\"card\":{{\"number\":\"{number}\",\"exp_month\":12,\"exp_year\":2034,\"cvc\":\"123\"}}}}"
+        Call::Read(tokens) => {
+            let token = &tokens[usize::try_from(serial).unwrap() % tokens.len()];
+            let bytes = format!(
+                "GET /v1/tokens/{token} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\r\n"
             );
-            format!(
+            Request { bytes: bytes.into_bytes(), expected: format!("\"{token}\"") }
+        }
+        Call::Tokenize | Call::Reuse | Call::Echo => {
+            let number = cards::generated(serial);
+            let reuse = if matches!(call, Call::Reuse) { ",\"reuse\":true" } else { "" };
+            let body = format!(
+                "{{\"card\":{{\"number\":\"{number}\",\"exp_month\":12,\"exp_year\":2034,\"cvc\":\"123\"}}{reuse}}}"
+            );
+            let bytes = format!(
                 "POST /v1/tokens HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n\
                  Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
-            )
-            .into_bytes()
+            );
+            // The echo knows no card.
+            let last4 = if matches!(call, Call::Echo) { "4242" } else { cards::last4(&number) };
+            Request { bytes: bytes.into_bytes(), expected: format!("\"last4\":\"{last4}\"") }
         }
     }
 }
@@ -140,13 +191,13 @@ async fn read_answer(stream: &mut (impl tokio::io::AsyncRead + Unpin), answer: &
     }
 }
 
-fn check(call: &Call, answer: &[u8]) {
+fn check(call: &Call, expected: &str, answer: &[u8]) {
     let text = std::str::from_utf8(answer).unwrap();
     let status = match call {
         Call::Read(_) => "HTTP/1.1 200",
-        Call::Tokenize | Call::Echo => "HTTP/1.1 201",
+        Call::Tokenize | Call::Reuse | Call::Echo => "HTTP/1.1 201",
     };
-    if !text.starts_with(status) || !text.contains("\"tok_test_") {
-        panic!("not a token: {text}");
+    if !text.starts_with(status) || !text.contains("\"tok_test_") || !text.contains(expected) {
+        panic!("not the answer to what was asked ({expected}): {text}");
     }
 }

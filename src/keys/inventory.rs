@@ -73,8 +73,9 @@ pub struct HsmKeyLine {
     /// Uses that the policy allows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub most_uses: Option<u64>,
-    /// Rows that name it: while there are any it cannot be destroyed.
-    pub rows: u64,
+    /// Rows that name it: while there are any it cannot be destroyed. None where they were not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// Seconds since it was made, for metrics.
     #[serde(skip)]
     pub age: Duration,
@@ -104,11 +105,19 @@ pub struct DataKeyLine {
     pub overdue: bool,
     /// Uses reserved so far: at least as many as there were.
     pub uses: u64,
-    /// Cards under it.
-    pub rows: u64,
+    /// Cards under it. None where they were not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// Seconds since it was made, for metrics.
     #[serde(skip)]
     pub age: Duration,
+}
+
+/// Whether it is counted what depends on each key: in a vault of millions that goes through them all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rows {
+    Counted,
+    LeftOut,
 }
 
 impl Keys {
@@ -117,15 +126,27 @@ impl Keys {
     /// # Errors
     /// A part that is away.
     pub async fn inventory(&self, tenant: Option<&Tenant>) -> Result<Inventory, KeysError> {
+        self.look(tenant, Rows::Counted).await
+    }
+
+    /// The same for the whole installation, without the rows: for whoever asks every few seconds.
+    ///
+    /// # Errors
+    /// A part that is away.
+    pub(in crate::keys) async fn states(&self) -> Result<Inventory, KeysError> {
+        self.look(None, Rows::LeftOut).await
+    }
+
+    async fn look(&self, tenant: Option<&Tenant>, rows: Rows) -> Result<Inventory, KeysError> {
         Ok(Inventory {
-            data: self.hsm_keys().await?,
+            data: self.hsm_keys(rows).await?,
             has_more: false,
-            data_keys: self.data_keys(tenant).await?,
+            data_keys: self.data_keys(tenant, rows).await?,
             signing_keys: self.signing_keys().await?,
         })
     }
 
-    pub(in crate::keys) async fn hsm_keys(&self) -> Result<Vec<HsmKeyLine>, KeysError> {
+    async fn hsm_keys(&self, rows: Rows) -> Result<Vec<HsmKeyLine>, KeysError> {
         let keys = self.0.hsm.keys(KeyFilter::default()).await?;
         let mut newest: BTreeMap<&str, u32> = BTreeMap::new();
         for info in keys.iter().filter(|info| info.status == KeyStatus::Active) {
@@ -135,21 +156,21 @@ impl Keys {
         let mut counted: BTreeMap<KeyLabel, needs::Rows> = BTreeMap::new();
         let mut reader = self.0.store.read().await?;
         for info in &keys {
-            if !counted.contains_key(&info.key.label) {
-                let rows = needs::rows(&mut reader, &info.key.label).await?;
-                counted.insert(info.key.label.clone(), rows);
+            if rows == Rows::Counted && !counted.contains_key(&info.key.label) {
+                let of_label = needs::rows(&mut reader, &info.key.label).await?;
+                counted.insert(info.key.label.clone(), of_label);
             }
         }
         let line = |info: &KeyInfo| {
             let version = info.key.version.get();
-            let rows = counted.get(&info.key.label).and_then(|rows| rows.get(&version)).copied();
+            let of_version = counted.get(&info.key.label).and_then(|rows| rows.get(&version)).copied();
             let is_newest = newest.get(info.key.label.as_str()) == Some(&version);
-            self.hsm_key(info, is_newest, rows.unwrap_or(0))
+            self.hsm_key(info, is_newest, (rows == Rows::Counted).then(|| of_version.unwrap_or(0)))
         };
         Ok(keys.iter().map(line).collect())
     }
 
-    fn hsm_key(&self, info: &KeyInfo, newest: bool, rows: u64) -> HsmKeyLine {
+    fn hsm_key(&self, info: &KeyInfo, newest: bool, rows: Option<u64>) -> HsmKeyLine {
         let rule = self.0.policy.of(&info.key.label);
         let age = since(info.created);
         let by_policy = rule.and_then(|rule| info.created.checked_add(rule.cryptoperiod));
@@ -184,23 +205,25 @@ impl Keys {
         }
     }
 
-    pub(in crate::keys) async fn data_keys(
-        &self,
-        tenant: Option<&Tenant>,
-    ) -> Result<Vec<DataKeyLine>, KeysError> {
-        let mut reader = self.0.store.read().await?;
-        let rows = reader
-            .fetch_all(
+    async fn data_keys(&self, tenant: Option<&Tenant>, rows: Rows) -> Result<Vec<DataKeyLine>, KeysError> {
+        let sql = match rows {
+            Rows::Counted => {
                 "SELECT tenant, data_key_id, epoch, status, kek_version, created_at, uses_reserved, \
                  (SELECT COUNT(*) FROM card WHERE card.data_key_id = data_key.data_key_id) AS n FROM data_key \
-                 WHERE tenant = $1 OR $1 IS NULL ORDER BY status = 'active' DESC, created_at, data_key_id LIMIT $2",
-                vec![tenant.map(Tenant::as_str).into(), MOST_DATA_KEYS.into()],
-            )
-            .await?;
-        rows.iter().map(|row| self.data_key(row)).collect()
+                 WHERE tenant = $1 OR $1 IS NULL ORDER BY status = 'active' DESC, created_at, data_key_id LIMIT $2"
+            }
+            Rows::LeftOut => {
+                "SELECT tenant, data_key_id, epoch, status, kek_version, created_at, uses_reserved FROM data_key \
+                 WHERE tenant = $1 OR $1 IS NULL ORDER BY status = 'active' DESC, created_at, data_key_id LIMIT $2"
+            }
+        };
+        let mut reader = self.0.store.read().await?;
+        let args = vec![tenant.map(Tenant::as_str).into(), MOST_DATA_KEYS.into()];
+        let found = reader.fetch_all(sql, args).await?;
+        found.iter().map(|row| self.data_key(row, rows)).collect()
     }
 
-    fn data_key(&self, row: &store::Row) -> Result<DataKeyLine, KeysError> {
+    fn data_key(&self, row: &store::Row, rows: Rows) -> Result<DataKeyLine, KeysError> {
         let small = |column| u32::try_from(row.integer(column)?).map_err(|_| KeysError::Integrity);
         let count = |column| u64::try_from(row.integer(column)?).map_err(|_| KeysError::Integrity);
         let created = row.integer("created_at")?;
@@ -217,7 +240,7 @@ impl Keys {
             due: due.map(Due::as_str),
             overdue: due == Some(Due::Overdue),
             uses,
-            rows: count("n")?,
+            rows: (rows == Rows::Counted).then(|| count("n")).transpose()?,
             age,
         })
     }

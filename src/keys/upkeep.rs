@@ -29,7 +29,7 @@ impl Keys {
         self.end_approvals().await?;
         self.destroy_emptied().await?;
         self.renew_factors().await?;
-        let inventory = self.inventory(None).await?;
+        let inventory = self.states().await?;
         let overdue = self.find_overdue(&inventory.data, &inventory.data_keys);
         self.tell_overdue(overdue.clone()).await?;
         for job in self.wanted(&overdue).await? {

@@ -4,8 +4,9 @@ use crate::programs::{Trouble, owned_file, owned_folder, program, run};
 use crate::{free_port, scratch, unique};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -124,6 +125,41 @@ impl Cluster {
             .args(["-T", &seconds.to_string(), "-f"])
             .arg(&file)
             .arg(database))
+    }
+
+    /// Runs statements one after the other in one session as the superuser; a `COPY … FROM STDIN` among them reads what
+    /// `write` writes.
+    ///
+    /// # Errors
+    /// [`Trouble`] with the words of `psql`, or when it did not read to the end.
+    pub fn feed(
+        &self,
+        database: &str,
+        statements: &[&str],
+        write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+    ) -> Result<(), Trouble> {
+        let mut command = session(&self.home, self.port, database)?;
+        for statement in statements {
+            command.args(["-c", statement]);
+        }
+        let trouble = |error: std::io::Error| Trouble(error.to_string());
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut session = piped.spawn().map_err(trouble)?;
+        let written = session.stdin.take().map_or(Ok(()), |input| {
+            let mut input = BufWriter::new(input);
+            write(&mut input).and_then(|()| input.flush())
+        });
+        let done = session.wait_with_output().map_err(trouble)?;
+        if !done.status.success() {
+            return Err(Trouble(String::from_utf8_lossy(&done.stderr).into_owned()));
+        }
+        written.map_err(trouble)
+    }
+
+    /// The ids of the server's processes, itself first; none when it does not run.
+    pub fn processes(&self) -> Vec<u32> {
+        let server = self.server.iter().map(Child::id);
+        server.flat_map(|server| std::iter::once(server).chain(workers(server))).collect()
     }
 
     /// Starts the server on the same data and port, and waits until it answers.
@@ -269,7 +305,7 @@ fn runs(process: u32) -> bool {
 }
 
 fn send(signal: &str, process: u32) -> Result<(), Trouble> {
-    run(std::process::Command::new("kill").args(["-s", signal, &process.to_string()])).map(|_| ())
+    run(Command::new("kill").args(["-s", signal, &process.to_string()])).map(|_| ())
 }
 
 fn database(folder: &Path, port: u16) -> Result<Database, Trouble> {
@@ -279,9 +315,14 @@ fn database(folder: &Path, port: u16) -> Result<Database, Trouble> {
 }
 
 fn psql(folder: &Path, port: u16, database: &str, sql: &str) -> Result<String, Trouble> {
-    let answer = run(program("psql")?
-        .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"])
-        .arg(folder)
-        .args(["-p", &port.to_string(), "-d", database, "-c", sql]))?;
+    let answer = run(session(folder, port, database)?.args(["-c", sql]))?;
     Ok(answer.trim_end().to_owned())
+}
+
+/// `psql` as the superuser, bare answers, ended by the first error.
+fn session(folder: &Path, port: u16, database: &str) -> Result<Command, Trouble> {
+    let mut command = program("psql")?;
+    command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-h"]).arg(folder);
+    command.args(["-p", &port.to_string(), "-d", database]);
+    Ok(command)
 }
