@@ -4,10 +4,13 @@
 mod bundle;
 mod folder;
 mod matrix;
+mod people;
+mod record;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, Decided};
 pub use folder::{Folder, SHIPPED, write_missing};
 pub use matrix::matrix;
+pub use people::{Ineffective, Notice, People};
 pub use policy::{Circumstances, Decision, Fault, Relation, Why};
 
 use arc_swap::ArcSwap;

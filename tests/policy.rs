@@ -194,7 +194,13 @@ fn check_names_file_and_line_of_every_fault_and_init_writes_what_is_missing() {
     assert_eq!(status, 0, "{said}");
     assert!(said.starts_with("in order; sha256 "), "{said}");
 
+    let anna = "principal = \"anna\"\nroles = [\"staff\"]\n";
+    std::fs::write(folder.path().join("people/anna.toml"), anna).unwrap();
+    let (status, said) = process::tried("pangate", &["policy", "check", "--dir", &dir], &[]);
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("due: anna (people/anna.toml): the role staff is not effective"), "{said}");
     for (name, from, to) in [
+        ("people/anna.toml", "\"staff\"", "\"stuff\""),
         ("access.cedar", "principal is Staff", "principal is Stuff"),
         ("routes.toml", "method = \"POST\"", "metod = \"POST\""),
         ("keys.toml", "batch_rows = 100", "batch_rows = 0"),
@@ -207,8 +213,12 @@ fn check_names_file_and_line_of_every_fault_and_init_writes_what_is_missing() {
     let (status, said) = process::tried("pangate", &arguments, &[]);
     assert_eq!(status, 1, "{said}");
     let said: Value = serde_json::from_str(&said).unwrap();
-    for (name, word) in [("access.cedar", "Stuff"), ("routes.toml", "metod"), ("keys.toml", "batch_rows = 0")]
-    {
+    for (name, word) in [
+        ("people/anna.toml", "stuff"),
+        ("access.cedar", "Stuff"),
+        ("routes.toml", "metod"),
+        ("keys.toml", "batch_rows = 0"),
+    ] {
         let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
         let line = text.lines().position(|line| line.contains(word)).unwrap() + 1;
         let named = said["faults"].as_array().unwrap().iter().any(|fault| {

@@ -74,6 +74,10 @@ codes! {
     UnknownCredential = UNAUTHORIZED "unknown_credential" "The credential is not valid";
     /// The policy does not allow it, or forbids it.
     Forbidden = FORBIDDEN "forbidden" "The policy does not allow this";
+    /// A training that the role requires ran out.
+    TrainingExpired = FORBIDDEN "training_expired" "A training that the role requires has expired";
+    /// Something else that the role requires is missing; `reason` says what.
+    RoleNotEffective = FORBIDDEN "role_not_effective" "The role is not effective now";
     /// No such route.
     UnknownRoute = NOT_FOUND "unknown_route" "There is nothing at this path";
     /// The path exists with another method.

@@ -28,7 +28,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check every file of the folder; each fault is named with file, line and remedy. Exit 1 when there is one.
+    /// Check every file of the folder; each fault is named with file, line and remedy. Exit 1 when there is one. What is
+    /// due (a training, a review of access) is told and is no fault.
     ///
     /// A running gateway reads the folder again on SIGHUP (kill -HUP, systemctl reload). A folder with a fault changes
     /// nothing: the gateway goes on with what it has and says so on /readyz.

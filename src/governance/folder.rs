@@ -14,6 +14,7 @@ use std::path::Path;
 pub const SHIPPED: &[(&str, &str)] = &[
     (Policy::RULES, include_str!("../../policy/access.cedar")),
     (Policy::SCHEMA, include_str!("../../policy/schema.cedarschema")),
+    ("people/requirements.toml", include_str!("../../policy/people/requirements.toml")),
     ("routes.toml", include_str!("../../policy/routes.toml")),
     ("keys.toml", include_str!("../../policy/keys.toml")),
 ];

@@ -88,11 +88,19 @@ pub(super) fn warnings(gateway: &Gateway) -> Vec<Warning> {
         },
         detail: "the policy folder was read again and has a fault, so the one before stays: pangate policy check",
     });
-    overdue.chain(logs).chain(grace).chain(policy).collect()
+    let bundle = gateway.governance.now();
+    let people = bundle.notices(now_us().div_euclid(1_000_000)).into_iter().map(|notice| Warning {
+        code: notice.code,
+        subject: notice.subject,
+        detail: "a record in policy/people is due: pangate policy check",
+    });
+    overdue.chain(logs).chain(grace).chain(policy).chain(people).collect()
 }
 
 /// Looks after the keys, and shows in the metrics how they are.
 async fn look_after_keys(gateway: &Gateway) {
+    let notices = gateway.governance.now().notices(now_us().div_euclid(1_000_000));
+    gateway.metrics.records_due(notices.iter().map(|notice| notice.code));
     match gateway.keys.look_after().await {
         Ok(inventory) => {
             for key in [KeyLabel::KEK_CARD, KeyLabel::MAC_PAN, KeyLabel::MAC_REQUEST, KeyLabel::SIGN_AUDIT] {

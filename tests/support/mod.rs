@@ -16,6 +16,7 @@
 
 pub mod cards;
 pub mod charges;
+pub mod clock;
 pub mod database;
 pub mod disk;
 pub mod keys;
