@@ -202,6 +202,12 @@ codes! {
     StoreBusy = SERVICE_UNAVAILABLE "store_busy" "The database is busy";
     /// The companion.
     CompanionUnavailable = SERVICE_UNAVAILABLE "companion_unavailable" "The companion does not answer";
+    /// `policy/vendors` has no record of the host for this class of data.
+    VendorUnlisted = SERVICE_UNAVAILABLE "vendor_unlisted" "The policy lets no such data go to the host";
+    /// The record's agreement or attestation has run out.
+    VendorExpired = SERVICE_UNAVAILABLE "vendor_expired" "The host's record in the policy has run out";
+    /// The host's name leads to an address that its record does not allow.
+    VendorAddress = SERVICE_UNAVAILABLE "vendor_address" "The host's name leads where its record does not allow";
     /// The processor.
     ProcessorUnavailable = SERVICE_UNAVAILABLE "processor_unavailable" "The processor does not answer";
     /// The companion's answer held something like a card number.

@@ -2,10 +2,12 @@
 
 use super::folder::{Folder, hex};
 use super::people::{Ineffective, Notice, People};
+use super::vendors::{Egress, NoEgress, Vendors};
 use super::{Faults, record};
 use crate::act;
 use crate::caller::{Caller, Role};
 use policy::{Circumstances, Decision, Policy, Question, Relation, Words};
+use std::net::IpAddr;
 
 /// Files that the gateway reads once, when it starts.
 const FIXED: [&str; 2] = ["routes.toml", "keys.toml"];
@@ -15,6 +17,7 @@ const FIXED: [&str; 2] = ["routes.toml", "keys.toml"];
 pub struct Bundle {
     policy: Policy,
     people: People,
+    vendors: Vendors,
     hash: [u8; 32],
     fixed: Vec<(&'static str, String)>,
 }
@@ -34,11 +37,16 @@ impl Bundle {
             }
         };
         let people = People::of(folder).map_err(|found| faults.extend(found)).ok();
+        let vendors = Vendors::of(folder).map_err(|found| faults.extend(found)).ok();
         let fixed = |name: &&'static str| (*name, folder.text(name).unwrap_or_default().to_owned());
-        match (policy, people) {
-            (Some(policy), Some(people)) if faults.is_empty() => {
-                Ok(Bundle { policy, people, hash: folder.hash(), fixed: FIXED.iter().map(fixed).collect() })
-            }
+        match (policy, people, vendors) {
+            (Some(policy), Some(people), Some(vendors)) if faults.is_empty() => Ok(Bundle {
+                policy,
+                people,
+                vendors,
+                hash: folder.hash(),
+                fixed: FIXED.iter().map(fixed).collect(),
+            }),
             _ => Err(Faults(faults)),
         }
     }
@@ -87,9 +95,31 @@ impl Bundle {
         self.judge(role, name, action, (tenant, relation), circumstances)
     }
 
-    /// What is due about people, at that time in unix seconds.
+    /// Whether data of those classes may go to a host at that time in unix seconds: by its name, or at the addresses to
+    /// which the name led.
+    ///
+    /// # Errors
+    /// [`NoEgress`], which says what to do.
+    pub fn egress(
+        &self,
+        host: &str,
+        addresses: Option<&[IpAddr]>,
+        classes: &[Egress],
+        time: i64,
+    ) -> Result<(), NoEgress> {
+        let today = record::day_of(time);
+        match addresses {
+            Some(addresses) => self.vendors.permits_at(host, addresses, classes, today),
+            None => self.vendors.permits(host, classes, today),
+        }
+    }
+
+    /// What is due about people and vendors, at that time in unix seconds.
     pub fn notices(&self, time: i64) -> Vec<Notice> {
-        self.people.notices(record::day_of(time))
+        let today = record::day_of(time);
+        let mut notices = self.people.notices(today);
+        notices.extend(self.vendors.notices(today, self.people.warn_before_days()));
+        notices
     }
 
     fn judge(

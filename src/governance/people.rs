@@ -214,6 +214,11 @@ impl People {
         }
     }
 
+    /// So many days before something runs out it is told.
+    pub fn warn_before_days(&self) -> u16 {
+        self.warn_before_days
+    }
+
     /// What is due on that day: roles that are not effective, trainings that are about to run out, reviews of access.
     pub fn notices(&self, today: Date) -> Vec<Notice> {
         self.by_name.iter().flat_map(|(name, person)| self.notices_of(name, person, today)).collect()

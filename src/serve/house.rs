@@ -35,10 +35,14 @@ pub(super) async fn parts(gateway: &Gateway) -> Vec<PartState> {
         Ok(()) => (Code::StoreUnavailable.as_str(), ""),
         Err(error) => (answer::store_code(error).as_str(), error.remedy()),
     };
+    let (companion_code, companion_detail) = match gateway.companion.permitted() {
+        Ok(()) => (Code::CompanionUnavailable.as_str(), "start the companion, or check companion.url"),
+        Err(refused) => (refused.code(), "add or renew the companion's record in policy/vendors"),
+    };
     let parts = vec![
         part("hsm", hsm.is_ok(), "hsm_unavailable", "start hsm-sim, or check the socket and the PIN file"),
         part("store", store.is_ok(), store_code, store_detail),
-        part("companion", companion, "companion_unavailable", "start the companion, or check companion.url"),
+        part("companion", companion, companion_code, companion_detail),
     ];
     for state in &parts {
         gateway.metrics.part(state.part, state.ok);
