@@ -120,6 +120,7 @@ pub async fn assemble(settings: &Settings, target: Box<OpenTarget>) -> Result<Ga
         companion_url,
         &settings.companion.ca,
         settings::secret(&settings.companion.token_file)?,
+        governance.clone(),
     )?;
     let keys = Keys::new(keys::Given {
         store: store.clone(),

@@ -4,11 +4,17 @@
 mod bundle;
 mod folder;
 mod matrix;
+mod network;
+mod people;
+mod record;
+mod vendors;
 
-pub use bundle::Bundle;
-pub use folder::{Folder, SHIPPED, write_missing};
+pub use bundle::{Bundle, Decided};
+pub use folder::{Folder, SHIPPED, write_companion, write_missing};
 pub use matrix::matrix;
+pub use people::{Ineffective, Notice, People};
 pub use policy::{Circumstances, Decision, Fault, Relation, Why};
+pub use vendors::{Egress, NoEgress, Vendors, companion_record};
 
 use arc_swap::ArcSwap;
 use std::fmt;

@@ -38,6 +38,7 @@ struct Inner {
     grace: Gauge,
     device_log_taken: Counter,
     device_log_troubles: Family<CodeLabel, Gauge>,
+    records_due: Family<CodeLabel, Gauge>,
     watch: RwLock<Option<Box<Watch>>>,
 }
 
@@ -95,6 +96,7 @@ impl Metrics {
             grace: Gauge::default(),
             device_log_taken: Counter::default(),
             device_log_troubles: Family::default(),
+            records_due: Family::default(),
             watch: RwLock::default(),
         };
         registry.register("requests", "Requests by route and status", inner.requests.clone());
@@ -140,6 +142,11 @@ impl Metrics {
             "device_log_troubles",
             "HSMs whose own log needs somebody to look at it",
             inner.device_log_troubles.clone(),
+        );
+        registry.register(
+            "policy_records_due",
+            "Records in the policy folder that are due, by what is due",
+            inner.records_due.clone(),
         );
         inner.registry = registry;
         Metrics(Arc::new(inner))
@@ -208,6 +215,14 @@ impl Metrics {
     pub fn device_log_trouble(&self, code: &'static str, devices: usize) {
         let devices = i64::try_from(devices).unwrap_or(i64::MAX);
         self.0.device_log_troubles.get_or_create(&CodeLabel { code }).set(devices);
+    }
+
+    /// What is due in the policy folder now, one code for each record.
+    pub fn records_due(&self, codes: impl Iterator<Item = &'static str>) {
+        self.0.records_due.clear();
+        for code in codes {
+            self.0.records_due.get_or_create(&CodeLabel { code }).inc();
+        }
     }
 
     /// Names where the store's counters are read whenever the metrics are.

@@ -8,7 +8,7 @@ pub use crate::act::{
 };
 
 use crate::caller::{Caller, Role};
-use crate::governance::Bundle;
+use crate::governance::{Bundle, Ineffective};
 use policy::{Circumstances, Decision, Denial, Relation};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -30,17 +30,25 @@ pub struct Permit<A: Act> {
 /// Why there is no permit: the rule that stands in the way, and what would satisfy it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.remedy())]
-pub struct Denied(Denial);
+pub struct Denied {
+    denial: Denial,
+    because: Option<Ineffective>,
+}
 
 impl Denied {
     /// The `@id` of the rule that forbids it, or that cannot be evaluated; `None` when no rule allows it.
     pub fn rule(&self) -> Option<&str> {
-        self.0.rule()
+        self.denial.rule()
     }
 
     /// What would satisfy the policy.
-    pub fn remedy(&self) -> &str {
-        &self.0.remedy
+    pub fn remedy(&self) -> String {
+        self.because.as_ref().map_or_else(|| self.denial.remedy.clone(), Ineffective::to_string)
+    }
+
+    /// Why the role is not effective, where that alone is in the way.
+    pub fn because(&self) -> Option<&Ineffective> {
+        self.because.as_ref()
     }
 }
 
@@ -69,13 +77,13 @@ pub fn ask<A: Act>(bundle: &Arc<Bundle>, caller: &Caller, now_us: i64) -> Result
 pub fn may<A: Act>(bundle: &Bundle, name: &Principal, role: Role, now_us: i64) -> bool {
     let somebody = Caller::proven(role, name.clone(), None);
     let best = Circumstances { mfa_age: Some(0), approvals: 1, ..Circumstances::at(seconds(now_us)) };
-    bundle.decide(&somebody, A::NAME, Relation::Own, &best).is_allowed()
+    bundle.decide(&somebody, A::NAME, Relation::Own, &best).decision.is_allowed()
 }
 
 /// A policy that lets an act on one tenant through without one does not make one.
 fn no_tenant() -> Denied {
     let remedy = "this act concerns one tenant; use a credential that is bound to it".to_owned();
-    Denied(Denial { why: policy::Why::NotAllowed, remedy })
+    Denied { denial: Denial { why: policy::Why::NotAllowed, remedy }, because: None }
 }
 
 fn seconds(time_us: i64) -> i64 {
@@ -112,9 +120,10 @@ impl Judge {
 
     fn decide(&self, circumstances: &Circumstances) -> Result<(), Denied> {
         let relation = if self.caller.tenant().is_some() { Relation::Own } else { Relation::None };
-        match self.bundle.decide(&self.caller, self.act, relation, circumstances) {
+        let decided = self.bundle.decide(&self.caller, self.act, relation, circumstances);
+        match decided.decision {
             Decision::Allowed { .. } => Ok(()),
-            Decision::Denied(denial) => Err(Denied(denial)),
+            Decision::Denied(denial) => Err(Denied { denial, because: decided.because }),
         }
     }
 }

@@ -157,17 +157,50 @@ async fn a_rule_on_amounts_holds_for_a_refund_that_names_none() {
     assert_eq!(given.status, 201, "{}", given.text);
 }
 
+/// The record is asked before every request, so a connection that is there already carries nothing either.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_goes_to_a_companion_whose_record_ran_out_until_it_is_renewed() {
+    let mut system = System::start().await;
+    let record = system.path("policy/vendors/companion.toml");
+    let kept = std::fs::read_to_string(&record).unwrap();
+    system.paid("10.00").await;
+    let expired = kept.replace("ours = true\n", "")
+        + "[approved]\nby = [\"ada\", \"otto\"]\non = 2020-01-01\n\
+           [baa]\nsigned = 2020-01-01\nexpires = 2020-12-31\n";
+    for (text, code) in [(Some(expired), "vendor_expired"), (None, "vendor_unlisted")] {
+        match text {
+            Some(text) => std::fs::write(&record, text).unwrap(),
+            None => std::fs::remove_file(&record).unwrap(),
+        }
+        let in_force = hash(&system);
+        system.gateway().signal("HUP");
+        let said = until(&system, code, |said| said["policy_sha256"] == in_force).await;
+        let companion =
+            said["parts"].as_array().unwrap().iter().find(|part| part["part"] == "companion").unwrap();
+        assert_eq!((&companion["ok"], &companion["code"]), (&json!(false), &json!(code)), "{said}");
+        system.pay("one-more", "20.00").await.is_problem(503, code);
+        let entries = system.get("chief-auditor", "/v1/audit/entries?limit=500").await.text;
+        assert!(entries.contains(&format!("\"{code}\"")), "{entries}");
+    }
+    std::fs::write(&record, kept).unwrap();
+    let in_force = hash(&system);
+    system.gateway().signal("HUP");
+    until(&system, "the record is back", |said| said["policy_sha256"] == in_force).await;
+    // Nothing was sent before, so the same order goes through now, once.
+    let paid = system.pay("one-more", "20.00").await;
+    assert_eq!(paid.status, 201, "{}", paid.text);
+}
+
 impl System {
+    async fn pay(&self, key: &str, amount: &str) -> support::wire::Answer {
+        let request = self.client().post(format!("{}/portal/payments", self.url));
+        let request = request.bearer_auth(self.key("portal")).header("Idempotency-Key", key);
+        support::wire::Answer::of(request.json(&self.payment("4242424242424242", amount))).await
+    }
+
     /// A charge of that amount.
     async fn paid(&self, amount: &str) -> String {
-        let request = self.client().post(format!("{}/portal/payments", self.url));
-        let paid = support::wire::Answer::of(
-            request
-                .bearer_auth(self.key("portal"))
-                .header("Idempotency-Key", "one-payment")
-                .json(&self.payment("4242424242424242", amount)),
-        )
-        .await;
+        let paid = self.pay("one-payment", amount).await;
         assert_eq!(paid.status, 201, "{}", paid.text);
         paid.json()["charge"].as_str().unwrap().to_owned()
     }
@@ -194,7 +227,13 @@ fn check_names_file_and_line_of_every_fault_and_init_writes_what_is_missing() {
     assert_eq!(status, 0, "{said}");
     assert!(said.starts_with("in order; sha256 "), "{said}");
 
+    let anna = "principal = \"anna\"\nroles = [\"staff\"]\n";
+    std::fs::write(folder.path().join("people/anna.toml"), anna).unwrap();
+    let (status, said) = process::tried("pangate", &["policy", "check", "--dir", &dir], &[]);
+    assert_eq!(status, 0, "{said}");
+    assert!(said.contains("due: anna (people/anna.toml): the role staff is not effective"), "{said}");
     for (name, from, to) in [
+        ("people/anna.toml", "\"staff\"", "\"stuff\""),
         ("access.cedar", "principal is Staff", "principal is Stuff"),
         ("routes.toml", "method = \"POST\"", "metod = \"POST\""),
         ("keys.toml", "batch_rows = 100", "batch_rows = 0"),
@@ -207,8 +246,12 @@ fn check_names_file_and_line_of_every_fault_and_init_writes_what_is_missing() {
     let (status, said) = process::tried("pangate", &arguments, &[]);
     assert_eq!(status, 1, "{said}");
     let said: Value = serde_json::from_str(&said).unwrap();
-    for (name, word) in [("access.cedar", "Stuff"), ("routes.toml", "metod"), ("keys.toml", "batch_rows = 0")]
-    {
+    for (name, word) in [
+        ("people/anna.toml", "stuff"),
+        ("access.cedar", "Stuff"),
+        ("routes.toml", "metod"),
+        ("keys.toml", "batch_rows = 0"),
+    ] {
         let text = std::fs::read_to_string(folder.path().join(name)).unwrap();
         let line = text.lines().position(|line| line.contains(word)).unwrap() + 1;
         let named = said["faults"].as_array().unwrap().iter().any(|fault| {

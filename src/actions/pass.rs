@@ -10,6 +10,7 @@ use super::{Acted, Context, Refusal, Stopped, vault_problem};
 use crate::answer::{Answer, Code, Problem};
 use crate::edge::Inbound;
 use crate::gateway::Gateway;
+use crate::governance::NoEgress;
 use crate::idempotency::{Claim, Claimed};
 use crate::payments::purpose;
 use crate::permit::{Pass, Permit};
@@ -207,8 +208,12 @@ struct Unanswered {
 async fn exchange(gateway: &Gateway, scrubbed: Scrubbed) -> Result<SweptAnswer, Unanswered> {
     let response = gateway.companion.send(scrubbed).await.map_err(|error| {
         tracing::warn!(error = %error, "companion");
-        let sent = !matches!(error, CompanionError::NotSent | CompanionError::Message(_));
+        let sent = !matches!(
+            error,
+            CompanionError::NotSent | CompanionError::NoEgress(_) | CompanionError::Message(_)
+        );
         let problem = match error {
+            CompanionError::NoEgress(refused) => no_egress(refused),
             CompanionError::NotSent => Problem::new(
                 Code::CompanionUnavailable,
                 "Nothing was charged; retry with the same Idempotency-Key and body",
@@ -223,6 +228,16 @@ async fn exchange(gateway: &Gateway, scrubbed: Scrubbed) -> Result<SweptAnswer, 
     let (parts, body) = response.into_parts();
     let swept = gateway.vault.sweep_answer(parts, body).await;
     swept.map_err(|error| Unanswered { problem: vault_problem(&error), sent: true })
+}
+
+/// The policy does not let anything go to the companion.
+fn no_egress(refused: NoEgress) -> Problem {
+    let code = match refused {
+        NoEgress::Unlisted => Code::VendorUnlisted,
+        NoEgress::Expired => Code::VendorExpired,
+        NoEgress::Address => Code::VendorAddress,
+    };
+    Problem::new(code, "Nothing was sent; tell the operator, who finds the record in policy/vendors")
 }
 
 /// Whether the companion's answer ends the matter. A failure of its own does not, nor does "not now" (a twin still

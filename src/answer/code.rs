@@ -90,6 +90,10 @@ codes! {
     AccountState = CONFLICT "account_state" "The account is not in a state that allows this";
     /// The policy does not allow it, or forbids it.
     Forbidden = FORBIDDEN "forbidden" "The policy does not allow this";
+    /// A training that the role requires ran out.
+    TrainingExpired = FORBIDDEN "training_expired" "A training that the role requires has expired";
+    /// Something else that the role requires is missing; `reason` says what.
+    RoleNotEffective = FORBIDDEN "role_not_effective" "The role is not effective now";
     /// No such route.
     UnknownRoute = NOT_FOUND "unknown_route" "There is nothing at this path";
     /// The path exists with another method.
@@ -214,6 +218,12 @@ codes! {
     StoreBusy = SERVICE_UNAVAILABLE "store_busy" "The database is busy";
     /// The companion.
     CompanionUnavailable = SERVICE_UNAVAILABLE "companion_unavailable" "The companion does not answer";
+    /// `policy/vendors` has no record of the host for this class of data.
+    VendorUnlisted = SERVICE_UNAVAILABLE "vendor_unlisted" "The policy lets no such data go to the host";
+    /// The record's agreement or attestation has run out.
+    VendorExpired = SERVICE_UNAVAILABLE "vendor_expired" "The host's record in the policy has run out";
+    /// The host's name leads to an address that its record does not allow.
+    VendorAddress = SERVICE_UNAVAILABLE "vendor_address" "The host's name leads where its record does not allow";
     /// The processor.
     ProcessorUnavailable = SERVICE_UNAVAILABLE "processor_unavailable" "The processor does not answer";
     /// The companion's answer held something like a card number.

@@ -17,6 +17,23 @@ pub struct Problem {
     charge: Option<String>,
     allow: Option<String>,
     rule: Option<String>,
+    missing: Option<Missing>,
+}
+
+/// What a role lacks to be effective, in the policy's own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Missing {
+    /// The stable code of the reason.
+    pub(super) reason: &'static str,
+    /// The course.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) course: Option<String>,
+    /// The last day on which it counted, as 2027-11-02.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) expired: Option<String>,
+    /// How to renew it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) renew: Option<String>,
 }
 
 /// The wire form.
@@ -34,6 +51,8 @@ pub(super) struct Document<'a> {
     charge: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rule: Option<&'a str>,
+    #[serde(flatten)]
+    missing: Option<&'a Missing>,
 }
 
 impl Problem {
@@ -49,6 +68,7 @@ impl Problem {
             charge: None,
             allow: None,
             rule: None,
+            missing: None,
         }
     }
 
@@ -56,6 +76,13 @@ impl Problem {
     #[must_use]
     pub fn by_rule(mut self, rule: Option<&str>) -> Problem {
         self.rule = rule.map(str::to_owned);
+        self
+    }
+
+    /// Says what the role lacks to be effective.
+    #[must_use]
+    pub(super) fn because(mut self, missing: Missing) -> Problem {
+        self.missing = Some(missing);
         self
     }
 
@@ -138,6 +165,7 @@ impl Problem {
             place: self.place.as_deref(),
             charge: self.charge.as_deref(),
             rule: self.rule.as_deref(),
+            missing: self.missing.as_ref(),
         }
     }
 }

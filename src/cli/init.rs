@@ -125,6 +125,8 @@ fn files(arguments: &Arguments) -> std::io::Result<()> {
     arguments.device.write_secrets(dir)?;
     setup::write_secret(&dir.join("companion.token"), &setup::random_secret()?)?;
     governance::write_missing(&dir.join("policy"))?;
+    let companion: http::Uri = arguments.companion.parse().map_err(std::io::Error::other)?;
+    governance::write_companion(&dir.join("policy"), companion.host().unwrap_or_default())?;
     setup::write_public(&dir.join("pangate.toml"), &settings_text(arguments, &arguments.device.section()?))
 }
 

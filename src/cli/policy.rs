@@ -5,11 +5,11 @@ mod check;
 mod explain;
 
 use super::{Format, fail, say};
-use crate::governance::{Bundle, Folder, Governance, matrix, write_missing};
+use crate::governance::{Bundle, Folder, Governance, matrix, write_companion, write_missing};
 use crate::settings::{self, Settings};
 use clap::{Args, Subcommand};
 use serde_json::json;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check every file of the folder; each fault is named with file, line and remedy. Exit 1 when there is one.
+    /// Check every file of the folder; each fault is named with file, line and remedy. Exit 1 when there is one. What is
+    /// due (a training, a review of access) is told and is no fault.
     ///
     /// A running gateway reads the folder again on SIGHUP (kill -HUP, systemctl reload). A folder with a fault changes
     /// nothing: the gateway goes on with what it has and says so on /readyz.
@@ -43,7 +44,7 @@ enum Command {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments, format: Format) -> ExitCode {
-    let (folder, officers) = match place(arguments) {
+    let Place { folder, officers, companion } = match place(arguments) {
         Ok(place) => place,
         Err(message) => return fail(format, &message, 2),
     };
@@ -60,7 +61,7 @@ pub fn run(arguments: &Arguments, format: Format) -> ExitCode {
             }
             Err(faults) => fail(format, &faults.to_string(), 2),
         },
-        Command::Init => match write_missing(&folder) {
+        Command::Init => match complete(&folder, companion.as_deref()) {
             Ok(written) => {
                 match format {
                     Format::Json => say(&json!({ "dir": folder, "written": written }).to_string()),
@@ -82,12 +83,33 @@ fn show_matrix(bundle: &Bundle, format: Format) {
     }
 }
 
-/// The folder, and whether the device of the settings asks its officers.
-fn place(arguments: &Arguments) -> Result<(PathBuf, bool), String> {
+fn complete(folder: &Path, companion: Option<&str>) -> std::io::Result<Vec<&'static str>> {
+    let mut written = write_missing(folder)?;
+    if let Some(host) = companion {
+        written.extend(write_companion(folder, host)?);
+    }
+    Ok(written)
+}
+
+/// What the command is about.
+struct Place {
+    folder: PathBuf,
+    /// Whether the device of the settings asks its officers.
+    officers: bool,
+    /// The host of the settings' companion.
+    companion: Option<String>,
+}
+
+fn place(arguments: &Arguments) -> Result<Place, String> {
     if let Some(dir) = &arguments.dir {
-        return Ok((dir.clone(), false));
+        return Ok(Place { folder: dir.clone(), officers: false, companion: None });
     }
     let settings = Settings::read(&arguments.config, &settings::environment())
         .map_err(|error| format!("{error}; or name the folder with --dir"))?;
-    Ok((settings.policy.dir.clone(), settings.hsm.has_officers()))
+    let companion: Option<http::Uri> = settings.companion.url.parse().ok();
+    Ok(Place {
+        folder: settings.policy.dir.clone(),
+        officers: settings.hsm.has_officers(),
+        companion: companion.and_then(|uri| uri.host().map(str::to_owned)),
+    })
 }

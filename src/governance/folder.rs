@@ -1,6 +1,6 @@
 //! The files of the folder, read once: what is hashed is what is parsed.
 
-use super::Faults;
+use super::{Faults, companion_record};
 use policy::{Fault, Policy};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use std::path::Path;
 pub const SHIPPED: &[(&str, &str)] = &[
     (Policy::RULES, include_str!("../../policy/access.cedar")),
     (Policy::SCHEMA, include_str!("../../policy/schema.cedarschema")),
+    ("people/requirements.toml", include_str!("../../policy/people/requirements.toml")),
     ("routes.toml", include_str!("../../policy/routes.toml")),
     ("keys.toml", include_str!("../../policy/keys.toml")),
 ];
@@ -135,6 +136,23 @@ fn read(path: &Path) -> io::Result<String> {
 
 fn nonblocking() -> i32 {
     i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or(0)
+}
+
+/// Writes the record of a companion at that host, unless there is a record of any vendor.
+///
+/// # Errors
+/// The system's word.
+pub fn write_companion(folder: &Path, host: &str) -> io::Result<Option<&'static str>> {
+    let vendors = folder.join("vendors");
+    std::fs::create_dir_all(&vendors)?;
+    if std::fs::read_dir(&vendors)?.next().is_some() {
+        return Ok(None);
+    }
+    let path = vendors.join("companion.toml");
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o644).open(path)?;
+    file.write_all(companion_record(host).as_bytes())?;
+    file.sync_all()?;
+    Ok(Some("vendors/companion.toml"))
 }
 
 /// Writes the shipped files that are missing in `folder`; gives their names. What is there is left alone.

@@ -23,14 +23,15 @@ pub fn matrix(bundle: &Bundle) -> String {
         for (action, _) in act::ALL {
             let _ = write!(text, "{:<10}{action:<16}", role.as_str());
             for relation in Relation::ALL {
-                let answer = match bundle.ask(role, "somebody", action, relation, &Circumstances::at(0)) {
-                    Decision::Allowed { by } => format!("✔ {}", by.join(" ")),
-                    Decision::Denied(denial) => match denial.why {
-                        Why::Forbidden { rule } => format!("✘ {rule}"),
-                        Why::NotAllowed => "✘ -".to_owned(),
-                        Why::NotEvaluated { .. } => "✘ (not evaluated)".to_owned(),
-                    },
-                };
+                let answer =
+                    match bundle.ask(role, "somebody", action, relation, &Circumstances::at(0)).decision {
+                        Decision::Allowed { by } => format!("✔ {}", by.join(" ")),
+                        Decision::Denied(denial) => match denial.why {
+                            Why::Forbidden { rule } => format!("✘ {rule}"),
+                            Why::NotAllowed => "✘ -".to_owned(),
+                            Why::NotEvaluated { .. } => "✘ (not evaluated)".to_owned(),
+                        },
+                    };
                 let _ = write!(text, "{} {answer:<35}", relation.as_str());
             }
             text.truncate(text.trim_end().len());

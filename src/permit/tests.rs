@@ -44,7 +44,7 @@ fn the_matrix_is_the_policy() {
         assert_eq!(cells.next(), Some(role.as_str()));
         let caller = Caller::proven(role, name(), Some(Tenant::parse("north").unwrap()));
         for (act, cell) in acts.iter().zip(cells) {
-            let decided = bundle.decide(&caller, act, Relation::Own, &Circumstances::at(0));
+            let decided = bundle.decide(&caller, act, Relation::Own, &Circumstances::at(0)).decision;
             assert_eq!(decided.is_allowed(), cell == "✔", "{role} {act} {decided:?}");
         }
     }
@@ -83,7 +83,10 @@ fn a_rule_on_amounts_binds_once_the_amount_is_known_and_a_fresh_factor_satisfies
     let judge = ask::<Refund>(&bundle, &staff(), 1_000_000_000).unwrap().judge();
     assert!(judge.allows(usd("100.00")).is_ok());
     let denied = judge.allows(usd("100.01")).unwrap_err();
-    assert_eq!((denied.rule(), denied.remedy()), (Some("large-refunds"), "prove your second factor again"));
+    assert_eq!(
+        (denied.rule(), denied.remedy()),
+        (Some("large-refunds"), "prove your second factor again".to_owned())
+    );
     assert!(judge.allows_approved(usd("100.01"), 1).is_ok());
     for (proven_at, allowed) in [(700_000_000, true), (699_000_000, false)] {
         let caller = staff().with_second_factor_at(proven_at);

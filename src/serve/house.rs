@@ -36,10 +36,14 @@ pub(super) async fn parts(gateway: &Gateway) -> Vec<PartState> {
         Ok(()) => (Code::StoreUnavailable.as_str(), ""),
         Err(error) => (answer::store_code(error).as_str(), error.remedy()),
     };
+    let (companion_code, companion_detail) = match gateway.companion.permitted() {
+        Ok(()) => (Code::CompanionUnavailable.as_str(), "start the companion, or check companion.url"),
+        Err(refused) => (refused.code(), "add or renew the companion's record in policy/vendors"),
+    };
     let parts = vec![
         part("hsm", hsm.is_ok(), "hsm_unavailable", "start hsm-sim, or check the socket and the PIN file"),
         part("store", store.is_ok(), store_code, store_detail),
-        part("companion", companion, "companion_unavailable", "start the companion, or check companion.url"),
+        part("companion", companion, companion_code, companion_detail),
     ];
     for state in &parts {
         gateway.metrics.part(state.part, state.ok);
@@ -89,11 +93,19 @@ pub(super) fn warnings(gateway: &Gateway) -> Vec<Warning> {
         },
         detail: "the policy folder was read again and has a fault, so the one before stays: pangate policy check",
     });
-    overdue.chain(logs).chain(grace).chain(policy).collect()
+    let bundle = gateway.governance.now();
+    let people = bundle.notices(now_us().div_euclid(1_000_000)).into_iter().map(|notice| Warning {
+        code: notice.code,
+        subject: notice.subject,
+        detail: "a record in policy/people is due: pangate policy check",
+    });
+    overdue.chain(logs).chain(grace).chain(policy).chain(people).collect()
 }
 
 /// Looks after the keys, and shows in the metrics how they are.
 async fn look_after_keys(gateway: &Gateway) {
+    let notices = gateway.governance.now().notices(now_us().div_euclid(1_000_000));
+    gateway.metrics.records_due(notices.iter().map(|notice| notice.code));
     match gateway.keys.look_after().await {
         Ok(inventory) => {
             for key in [KeyLabel::KEK_CARD, KeyLabel::MAC_PAN, KeyLabel::MAC_REQUEST, KeyLabel::SIGN_AUDIT] {

@@ -1,7 +1,9 @@
 //! The claims-and-statements service. The only thing that can be sent there is a [`Scrubbed`] message, and nothing
 //! but its answer, unread, comes back.
 
+use super::egress::{self, Gate, Resolver};
 use crate::edge::{TlsError, client_config};
+use crate::governance::{Egress, Governance, NoEgress};
 use bytes::Bytes;
 use http::{Request, Response, Uri};
 use http_body_util::Full;
@@ -13,9 +15,12 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use secrecy::SecretString;
 use std::path::Path;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use vault::{Scrubbed, VaultError};
 
+/// What a message to the companion is made of: tokens, and the account, statement and note of a patient.
+const CARRIES: [Egress; 2] = [Egress::Token, Egress::Phi];
 /// Time for a connection.
 const CONNECT: Duration = Duration::from_secs(1);
 /// Time from sending to the head of the answer.
@@ -32,7 +37,8 @@ const SPARE: usize = 64;
 
 /// A client of the companion: one host, one certificate authority, one credential, no redirects.
 pub struct Companion {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector<Resolver>>, Full<Bytes>>,
+    gate: Gate,
     base: Uri,
     health: Uri,
     bearer: SecretString,
@@ -41,6 +47,9 @@ pub struct Companion {
 /// Why there is no answer. Quotes nothing of what was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum CompanionError {
+    /// No record in `policy/vendors` lets it: nothing left.
+    #[error("the companion may not be connected to and nothing was sent: {0}")]
+    NoEgress(#[source] NoEgress),
     /// The connection could not be made: nothing left, and a retry is safe.
     #[error("the companion cannot be reached and nothing was sent; start it or check companion.url")]
     NotSent,
@@ -63,12 +72,18 @@ impl Companion {
     ///
     /// # Errors
     /// [`CompanionError::Url`] or [`CompanionError::Tls`]. The companion itself may still be away.
-    pub fn new(base: Uri, ca: &Path, bearer: SecretString) -> Result<Companion, CompanionError> {
+    pub fn new(
+        base: Uri,
+        ca: &Path,
+        bearer: SecretString,
+        governance: Arc<Governance>,
+    ) -> Result<Companion, CompanionError> {
         let plain =
             base.scheme_str() == Some("https") && matches!(base.path(), "" | "/") && base.query().is_none();
         let authority = base.authority().filter(|_| plain).ok_or(CompanionError::Url)?;
         let health: Uri = format!("https://{authority}/healthz").parse().map_err(|_| CompanionError::Url)?;
-        let mut tcp = HttpConnector::new();
+        let gate = Gate::new(governance, &CARRIES);
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(gate.clone()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT));
@@ -85,7 +100,7 @@ impl Companion {
             // A pooled connection that turns out to be dead before a byte was written is replaced by a fresh one.
             .retry_canceled_requests(true)
             .build(tls);
-        Ok(Companion { client, base, health, bearer })
+        Ok(Companion { client, gate, base, health, bearer })
     }
 
     /// Sends and waits for the head of the answer, whatever its status; redirects are answers like any other.
@@ -113,13 +128,26 @@ impl Companion {
         self.exchange(request, HEALTH).await.is_ok_and(|response| response.status().is_success())
     }
 
+    /// Whether the policy lets anything go there.
+    ///
+    /// # Errors
+    /// [`NoEgress`], which says what to do.
+    pub fn permitted(&self) -> Result<(), NoEgress> {
+        self.gate.permits(self.base.host().unwrap_or_default())
+    }
+
     async fn exchange(
         &self,
         request: Request<Full<Bytes>>,
         time: Duration,
     ) -> Result<Response<Incoming>, CompanionError> {
+        // Also for a connection that is there already: a record can run out while it lies idle.
+        self.permitted().map_err(CompanionError::NoEgress)?;
         match tokio::time::timeout(time, self.client.request(request)).await {
             Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) if error.is_connect() && egress::refusal(&error).is_some() => {
+                Err(egress::refusal(&error).map_or(CompanionError::NotSent, CompanionError::NoEgress))
+            }
             Ok(Err(error)) if error.is_connect() => Err(CompanionError::NotSent),
             Ok(Err(_)) | Err(_) => Err(CompanionError::Unknown),
         }

@@ -57,6 +57,7 @@ pub(crate) async fn keeping_system() -> System {
     assert!(routes.contains("keep\"\n"), "the policy's wording changed");
     std::fs::write(policy.join("routes.toml"), routes).unwrap();
     pangate::governance::write_missing(&policy).unwrap();
+    pangate::governance::write_companion(&policy, "localhost").unwrap();
     let system = System::start_with(|settings| {
         *settings = settings.replace("dir = \"policy\"", &format!("dir = \"{}\"", policy.display()));
     })

@@ -41,15 +41,24 @@ impl Clock {
         self.write();
     }
 
+    /// From now on it is so far from the machine's, in the words of faketime(1): `+40d`.
+    pub fn step(&self, offset: &str) {
+        self.set(offset);
+    }
+
     /// Its time, in seconds since 1970.
     pub fn now(&self) -> i64 {
         now() + self.ahead.load(Ordering::SeqCst)
     }
 
-    /// In one step, so that nobody reads half of it.
     fn write(&self) {
+        self.set(&format!("+{}", self.ahead.load(Ordering::SeqCst)));
+    }
+
+    /// In one step, so that nobody reads half of it.
+    fn set(&self, offset: &str) {
         let new = self.file.with_extension("new");
-        std::fs::write(&new, format!("+{}", self.ahead.load(Ordering::SeqCst))).expect("the clock is set");
+        std::fs::write(&new, offset).expect("the clock is set");
         std::fs::rename(&new, &self.file).expect("the clock is set");
     }
 }

@@ -214,6 +214,7 @@ impl System {
         authority.server("gateway", &names).unwrap();
         authority.server("claims", &names).unwrap();
         governance::write_missing(&self.path("policy")).unwrap();
+        governance::write_companion(&self.path("policy"), "localhost").unwrap();
         for secret in ["hsm.pin", "ada.pin", "otto.pin", "companion.token", "reader.token"] {
             setup::write_secret(&self.path(secret), &setup::random_secret().unwrap()).unwrap();
         }

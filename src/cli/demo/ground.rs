@@ -176,6 +176,7 @@ fn files(folder: &Folder, addresses: &Addresses) -> std::io::Result<()> {
         setup::write_secret(&folder.path(secret), &setup::random_secret()?)?;
     }
     governance::write_missing(&folder.path("policy"))?;
+    governance::write_companion(&folder.path("policy"), &addresses.claims.ip().to_string())?;
     setup::write_public(&folder.path("pangate.toml"), &gateway_settings(folder, addresses))?;
     setup::write_public(&folder.path("claims.toml"), &claims_settings(addresses))
 }

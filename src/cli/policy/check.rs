@@ -1,8 +1,9 @@
 //! `pangate policy check`: every file of the folder, as `pangate serve` would read it.
 
 use crate::cli::{Format, fail, say};
-use crate::governance::{Bundle, Fault, Folder};
+use crate::governance::{Bundle, Fault, Folder, Notice};
 use crate::keys::{KeyPolicy, PolicyError};
+use crate::record::now_us;
 use crate::routes::Routes;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -39,16 +40,22 @@ fn fault_of_keys(error: &PolicyError) -> Fault {
 
 fn report(faults: &[Fault], bundle: Option<&Bundle>, format: Format) -> ExitCode {
     let hash = bundle.map(Bundle::hash_text);
+    let now = now_us().div_euclid(1_000_000);
+    let due = bundle.map(|bundle| bundle.notices(now)).unwrap_or_default();
     match format {
         Format::Json => say(&json!({
             "ok": faults.is_empty(),
             "sha256": hash,
             "faults": faults.iter().map(value).collect::<Vec<_>>(),
+            "due": due.iter().map(due_value).collect::<Vec<_>>(),
         })
         .to_string()),
         Format::Text => {
             for fault in faults {
                 say(&fault.to_string());
+            }
+            for notice in &due {
+                say(&format!("due: {} ({}): {}", notice.subject, notice.file, notice.text));
             }
             match hash {
                 Some(hash) if faults.is_empty() => say(&format!("in order; sha256 {hash}")),
@@ -61,6 +68,10 @@ fn report(faults: &[Fault], bundle: Option<&Bundle>, format: Format) -> ExitCode
         }
     }
     ExitCode::from(u8::from(!faults.is_empty()))
+}
+
+fn due_value(notice: &Notice) -> Value {
+    json!({ "code": notice.code, "file": notice.file, "subject": notice.subject, "text": notice.text })
 }
 
 fn value(fault: &Fault) -> Value {

@@ -3,7 +3,7 @@
 use crate::act;
 use crate::caller::Role;
 use crate::cli::{Format, fail, say};
-use crate::governance::{Bundle, Circumstances, Decision, Relation, Why};
+use crate::governance::{Bundle, Circumstances, Decided, Decision, Ineffective, Relation, Why};
 use crate::record::now_us;
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -61,7 +61,7 @@ pub(super) fn run(question: &Question, bundle: &Bundle, format: Format) -> ExitC
     }
 }
 
-fn ask(question: &Question, bundle: &Bundle) -> Result<Decision, String> {
+fn ask(question: &Question, bundle: &Bundle) -> Result<Decided, String> {
     let (role, name) = question.who.split_once(':').unwrap_or((&question.who, "somebody"));
     let role = Role::from_name(role).ok_or_else(|| {
         format!("there is no role `{role}`; use one of {}", Role::ALL.map(Role::as_str).join(", "))
@@ -93,7 +93,9 @@ fn amount(question: &Question) -> Result<Option<(i64, String)>, String> {
     Ok(Some((money.minor(), money.currency().to_string())))
 }
 
-fn report(question: &Question, decision: &Decision, format: Format) -> ExitCode {
+fn report(question: &Question, decided: &Decided, format: Format) -> ExitCode {
+    let decision = &decided.decision;
+    let because = decided.because.as_ref();
     let told = match decision {
         Decision::Allowed { by } => json!({ "allowed": true, "rules": by }),
         Decision::Denied(denial) => json!({
@@ -104,7 +106,8 @@ fn report(question: &Question, decision: &Decision, format: Format) -> ExitCode 
                 Why::NotEvaluated { .. } => "not_evaluated",
             },
             "rules": denial.rule().into_iter().collect::<Vec<_>>(),
-            "remedy": denial.remedy,
+            "remedy": because.map_or_else(|| denial.remedy.clone(), ToString::to_string),
+            "ineffective": because.map(Ineffective::code),
         }),
     };
     match (format, decision) {
@@ -113,15 +116,16 @@ fn report(question: &Question, decision: &Decision, format: Format) -> ExitCode 
             say(&format!("{} may {}: allowed by {}", question.who, question.action, by.join(", ")));
         }
         (Format::Text, Decision::Denied(denial)) => {
-            let because = match &denial.why {
+            let rule = match &denial.why {
                 Why::Forbidden { rule } => format!("the rule {rule} forbids it"),
                 Why::NotAllowed => "no rule allows it".to_owned(),
                 Why::NotEvaluated { rule } => {
                     format!("the rule {} cannot be evaluated", rule.as_deref().unwrap_or("(unknown)"))
                 }
             };
-            say(&format!("{} may not {}: {because}", question.who, question.action));
-            say(&format!("what would satisfy it: {}", denial.remedy));
+            say(&format!("{} may not {}: {rule}", question.who, question.action));
+            let remedy = because.map_or_else(|| denial.remedy.clone(), ToString::to_string);
+            say(&format!("what would satisfy it: {remedy}"));
         }
     }
     ExitCode::from(u8::from(!decision.is_allowed()))
