@@ -125,6 +125,7 @@ async fn handle(
         Err(missing) => {
             // Who asks is told first: a stranger learns nothing of the routes.
             let known = gateway.credentials.identify(parts.headers.get(AUTHORIZATION)).await;
+            let known = known.and_then(|known| known.admit(address(origin), "none"));
             return (
                 "none",
                 Err(door(known.err().unwrap_or_else(|| no_route(gateway, missing, parts.uri.path())))),
@@ -135,15 +136,21 @@ async fn handle(
     if let Matched::OpenSession = matched {
         return (route, people::sign_in(gateway, parts, body, origin).await);
     }
-    let caller = match gateway.credentials.identify(parts.headers.get(AUTHORIZATION)).await {
-        Ok(caller) => match origin.source {
-            Source::Ip(address) => caller.with_source(address),
-            Source::Console | Source::Internal => caller,
-        },
+    let known = match gateway.credentials.identify(parts.headers.get(AUTHORIZATION)).await {
+        Ok(known) => known,
         Err(problem) => return (route, Err(Refusal::new(Action::CredentialRefuse, problem))),
+    };
+    let from = address(origin);
+    let admitted = known.admit(from, route);
+    let caller = match from {
+        Some(address) => known.caller.with_source(address),
+        None => known.caller,
     };
     origin.actor = Actor { role: caller.role().actor(), principal: Some(caller.principal().clone()) };
     origin.tenant = caller.tenant().cloned();
+    if let Err(problem) = admitted {
+        return (route, Err(Refusal::new(Action::CredentialRefuse, problem)));
+    }
     if let Some(duty) = caller.session().and_then(|session| session.duty)
         && !matched.is_of_ones_own_account()
     {
@@ -159,6 +166,14 @@ async fn handle(
     };
     let context = Context { request, origin: origin.clone(), idempotency_key };
     (route, act(gateway, &context, &caller, matched, parts, body).await)
+}
+
+/// Where a request comes from.
+fn address(origin: &Origin) -> Option<IpAddr> {
+    match origin.source {
+        Source::Ip(address) => Some(address),
+        Source::Console | Source::Internal => None,
+    }
 }
 
 /// Request line and headers are searched before anything else is done with them; what is found is not repeated.

@@ -1,5 +1,5 @@
 //! Accounts of people over the wire: first password, second factor, sessions, locks, and what administrators do.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot be set up must fail")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
 
 mod support;
 

@@ -88,6 +88,10 @@ codes! {
     NameTaken = CONFLICT "name_taken" "The name is taken";
     /// The account is at another stage.
     AccountState = CONFLICT "account_state" "The account is not in a state that allows this";
+    /// The key is bound to other networks.
+    NetworkNotAllowed = FORBIDDEN "network_not_allowed" "The key is not for use from this network";
+    /// The key is bound to other routes.
+    RouteNotAllowed = FORBIDDEN "route_not_allowed" "The key is not for use on this route";
     /// The role may not.
     Forbidden = FORBIDDEN "forbidden" "The credential's role may not do this";
     /// No such route.
