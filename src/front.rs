@@ -9,7 +9,8 @@ use crate::edge::{Inbound, Peer};
 use crate::gateway::Gateway;
 use crate::idempotency::Key;
 use crate::permit::{self, Act, Denied, Permit};
-use crate::record::{Event, Origin};
+use crate::rate::Exceeded;
+use crate::record::{Event, Origin, now_us};
 use crate::routes::{Matched, NoRoute};
 use audit::{Action, Actor, ActorRole, Resource, Source};
 use bytes::Bytes;
@@ -89,7 +90,8 @@ fn is_stray(code: Code) -> bool {
 /// A refusal is recorded before it is told. When that fails too, nothing happened and the answer is a 503.
 async fn refuse(gateway: &Gateway, origin: &Origin, refusal: Refusal, id: &RequestId) -> Answer {
     let problem = refusal.problem;
-    if problem.code().is_of_the_store() {
+    // What is beyond a limit is recorded once, where it is found.
+    if problem.code().is_of_the_store() || problem.code() == Code::RateLimited {
         return Answer::at_the_door(&problem, id);
     }
     if is_stray(problem.code()) {
@@ -125,7 +127,10 @@ async fn handle(
         Err(missing) => {
             // Who asks is told first: a stranger learns nothing of the routes.
             let known = gateway.credentials.identify(parts.headers.get(AUTHORIZATION)).await;
-            let known = known.and_then(|known| known.admit(address(origin), "none"));
+            let known = match known {
+                Ok(known) => known.admit(address(origin), "none"),
+                Err(problem) => return ("none", Err(stranger_refused(gateway, origin, door(problem)).await)),
+            };
             return (
                 "none",
                 Err(door(known.err().unwrap_or_else(|| no_route(gateway, missing, parts.uri.path())))),
@@ -134,11 +139,17 @@ async fn handle(
     };
     let route = matched.label();
     if let Matched::OpenSession = matched {
+        if let Err(exceeded) = gateway.rates.stranger(address(origin), now_us()) {
+            return (route, Err(limited(gateway, origin, exceeded).await));
+        }
         return (route, people::sign_in(gateway, parts, body, origin).await);
     }
     let known = match gateway.credentials.identify(parts.headers.get(AUTHORIZATION)).await {
         Ok(known) => known,
-        Err(problem) => return (route, Err(Refusal::new(Action::CredentialRefuse, problem))),
+        Err(problem) => {
+            let refusal = Refusal::new(Action::CredentialRefuse, problem);
+            return (route, Err(stranger_refused(gateway, origin, refusal).await));
+        }
     };
     let from = address(origin);
     let admitted = known.admit(from, route);
@@ -148,6 +159,9 @@ async fn handle(
     };
     origin.actor = Actor { role: caller.role().actor(), principal: Some(caller.principal().clone()) };
     origin.tenant = caller.tenant().cloned();
+    if let Err(exceeded) = gateway.rates.known(&caller, now_us()) {
+        return (route, Err(limited(gateway, origin, exceeded).await));
+    }
     if let Err(problem) = admitted {
         return (route, Err(Refusal::new(Action::CredentialRefuse, problem)));
     }
@@ -166,6 +180,34 @@ async fn handle(
     };
     let context = Context { request, origin: origin.clone(), idempotency_key };
     (route, act(gateway, &context, &caller, matched, parts, body).await)
+}
+
+/// A stranger's refusal, or that strangers from there ask too much: then nothing is written any more.
+async fn stranger_refused(gateway: &Gateway, origin: &Origin, refusal: Refusal) -> Refusal {
+    if refusal.problem.status().is_server_error() {
+        return refusal;
+    }
+    match gateway.rates.stranger(address(origin), now_us()) {
+        Ok(()) => refusal,
+        Err(exceeded) => limited(gateway, origin, exceeded).await,
+    }
+}
+
+/// The answer to what is beyond a limit. The first of a row is recorded; recording all would be the work that the limit
+/// saves.
+async fn limited(gateway: &Gateway, origin: &Origin, exceeded: Exceeded) -> Refusal {
+    gateway.metrics.rate_limited(exceeded.scope.as_str());
+    if exceeded.first {
+        let event = Event::refused(Action::AccessRefuse, Resource::None, Code::RateLimited.as_str());
+        let recorded = gateway.recorder.add(&gateway.store, store::Rows::new(), origin, vec![event]).await;
+        if let Err(error) = recorded {
+            tracing::warn!(%error, "that a limit was reached could not be recorded");
+        }
+    }
+    let detail = "Send fewer requests, and retry after the seconds of Retry-After; [limits] in the settings says how \
+                  many are taken";
+    let problem = Problem::new(Code::RateLimited, detail).at(exceeded.scope.as_str());
+    Refusal::new(Action::AccessRefuse, problem.retry_in(exceeded.retry_after))
 }
 
 /// Where a request comes from.

@@ -28,6 +28,7 @@ pub mod routes;
 pub mod answer;
 pub mod record;
 pub mod permit;
+pub mod rate;
 pub mod caller;
 pub mod metrics;
 pub mod log;

@@ -26,7 +26,8 @@ async fn a_key_is_for_use_from_its_networks_and_on_its_routes_alone() {
     let system = System::start().await;
     let inside = key(&system, "inside", "portal", &["--network", "10.0.0.0/8", "--network", "127.0.0.0/8"]);
     assert_eq!(system.post_as(&inside, "/v1/tokens", &card()).await.status, 201);
-    let outside = key(&system, "outside", "portal", &["--network", "10.0.0.0/8", "--network", "2001:db8::/32"]);
+    let outside =
+        key(&system, "outside", "portal", &["--network", "10.0.0.0/8", "--network", "2001:db8::/32"]);
     system.post_as(&outside, "/v1/tokens", &card()).await.is_problem(403, "network_not_allowed");
     system.get_as(&outside, "/v1/nothing").await.is_problem(403, "network_not_allowed");
     // What a request says of its own origin changes nothing.

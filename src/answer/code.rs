@@ -92,6 +92,8 @@ codes! {
     NetworkNotAllowed = FORBIDDEN "network_not_allowed" "The key is not for use from this network";
     /// The key is bound to other routes.
     RouteNotAllowed = FORBIDDEN "route_not_allowed" "The key is not for use on this route";
+    /// More requests than are taken from one caller.
+    RateLimited = TOO_MANY_REQUESTS "rate_limited" "More requests came than are taken from one caller";
     /// The role may not.
     Forbidden = FORBIDDEN "forbidden" "The credential's role may not do this";
     /// No such route.
