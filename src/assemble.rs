@@ -11,6 +11,7 @@ use crate::metrics::Metrics;
 use crate::payments::Payments;
 use crate::payments::sandbox::Sandbox;
 use crate::people::People;
+use crate::rate::Rates;
 use crate::record::Recorder;
 use crate::routes::{Routes, RoutesError};
 use crate::settings::{self, DatabaseError, HsmAccess, HsmDevice, ProcessorKind, Settings, SettingsError};
@@ -140,6 +141,7 @@ pub async fn assemble(settings: &Settings, target: Box<OpenTarget>) -> Result<Ga
         running: Running::default(),
         credentials: Credentials::new(store.clone()),
         governance,
+        rates: Rates::new(settings.limits),
         people: People::new(store.clone(), vault.clone(), recorder.clone(), settings.server.realm),
         routes: Routes::read(&settings.policy.dir)?,
         metrics: Metrics::new(),

@@ -3,16 +3,19 @@
 //! Either is 40 random letters (188 bits), so a plain SHA-256 of it cannot be searched; the prefix, `pgk_` or `pgs_`,
 //! lets leak scanners find it.
 
+mod bounds;
 mod key;
 pub mod session;
 
-pub use key::{issue, list, live_roles, revoke};
+pub use bounds::Bounds;
+pub use key::{Rotated, issue, issue_bound, list, live_roles, revoke, rotate};
 
 use crate::answer::{Code, Problem, store_problem};
 use crate::caller::{Caller, Role};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use store::{Store, StoreError};
 use tokens::{Principal, Tenant};
@@ -45,14 +48,44 @@ pub struct Listed {
     pub role: String,
     /// Tenant, or none for the installation.
     pub tenant: Option<String>,
-    /// Whether it still opens.
+    /// Whether it was revoked.
     pub revoked: bool,
+    /// When it ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// When it was last used, to the hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_used_at: Option<String>,
+    /// The networks that it is bound to; none means anywhere.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub networks: Vec<String>,
+    /// The routes that it is bound to; none means what its role may do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
+}
+
+/// A caller whose credential was found valid, and what the credential is bound to.
+#[derive(Debug, Clone)]
+pub struct Known {
+    /// Who.
+    pub caller: Caller,
+    bounds: Option<Arc<Bounds>>,
+}
+
+impl Known {
+    /// Whether the credential is for use from there, on that route.
+    ///
+    /// # Errors
+    /// `network_not_allowed` or `route_not_allowed`.
+    pub fn admit(&self, from: Option<IpAddr>, route: &str) -> Result<(), Problem> {
+        self.bounds.as_ref().map_or(Ok(()), |bounds| bounds.admit(from, route))
+    }
 }
 
 /// The table of credentials, with a short memory.
 pub struct Credentials {
     store: Store,
-    recent: Mutex<HashMap<[u8; 32], (Caller, Instant)>>,
+    recent: Mutex<HashMap<[u8; 32], (Known, Instant)>>,
 }
 
 impl Credentials {
@@ -65,7 +98,7 @@ impl Credentials {
     ///
     /// # Errors
     /// `missing_credential`, `unknown_credential` (the same for wrong, revoked and expired), or the store's problem.
-    pub async fn identify(&self, header: Option<&http::HeaderValue>) -> Result<Caller, Problem> {
+    pub async fn identify(&self, header: Option<&http::HeaderValue>) -> Result<Known, Problem> {
         let header = header.ok_or(Problem::new(
             Code::MissingCredential,
             "Send your API key or session as `Authorization: Bearer …`; programs get keys from an administrator \
@@ -80,19 +113,22 @@ impl Credentials {
         };
         let (kind, token) = header.to_str().ok().and_then(bearer).ok_or_else(unknown)?;
         let hash = hash(token);
-        if let Some(caller) = self.recall(&hash) {
-            return Ok(caller);
+        if let Some(known) = self.recall(&hash) {
+            return Ok(known);
         }
-        let caller =
+        let known =
             self.look_up(kind, &hash).await.map_err(|error| store_problem(&error))?.ok_or_else(unknown)?;
-        self.remember(hash, caller.clone());
-        Ok(caller)
+        self.remember(hash, known.clone());
+        Ok(known)
     }
 
-    async fn look_up(&self, kind: Bearer, hash: &[u8; 32]) -> Result<Option<Caller>, StoreError> {
+    async fn look_up(&self, kind: Bearer, hash: &[u8; 32]) -> Result<Option<Known>, StoreError> {
         match kind {
             Bearer::Key => key::look_up(&self.store, hash).await,
-            Bearer::Session => session::look_up(&self.store, hash).await,
+            Bearer::Session => {
+                let found = session::look_up(&self.store, hash).await?;
+                Ok(found.map(|caller| Known { caller, bounds: None }))
+            }
         }
     }
 
@@ -101,17 +137,17 @@ impl Credentials {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn recall(&self, hash: &[u8; 32]) -> Option<Caller> {
+    fn recall(&self, hash: &[u8; 32]) -> Option<Known> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.get(hash).filter(|(_, seen)| seen.elapsed() < BELIEVED).map(|(caller, _)| caller.clone())
+        recent.get(hash).filter(|(_, seen)| seen.elapsed() < BELIEVED).map(|(known, _)| known.clone())
     }
 
-    fn remember(&self, hash: [u8; 32], caller: Caller) {
+    fn remember(&self, hash: [u8; 32], known: Known) {
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= REMEMBERED {
             recent.clear();
         }
-        recent.insert(hash, (caller, Instant::now()));
+        recent.insert(hash, (known, Instant::now()));
     }
 }
 

@@ -1,5 +1,6 @@
 //! The front desk: one request in, one answer out. Hygiene, sweep of the head, identity, permit, act, record.
 
+mod limits;
 mod people;
 
 use crate::actions::{self, Acted, Context, Refusal, store_problem};
@@ -19,6 +20,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body::Body as _;
 use http_body_util::Full;
+use limits::{address, limited, stranger_refused};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,7 +36,7 @@ pub async fn answer(gateway: &Gateway, request: Request<Inbound>, peer: Peer) ->
     let id = peer.request.clone();
     let (parts, body) = request.into_parts();
     let mut origin = stranger(peer.addr.ip(), id.clone());
-    let (route, acted) = handle(gateway, &parts, body, &mut origin, peer.addr.ip()).await;
+    let (route, acted) = handle(gateway, &parts, body, &mut origin).await;
     let (answer, code) = match acted {
         Ok(answer) => (answer, "ok"),
         Err(refusal) => {
@@ -91,7 +93,8 @@ fn is_stray(code: Code) -> bool {
 /// A refusal is recorded before it is told. When that fails too, nothing happened and the answer is a 503.
 async fn refuse(gateway: &Gateway, origin: &Origin, refusal: Refusal, id: &RequestId) -> Answer {
     let problem = refusal.problem;
-    if problem.code().is_of_the_store() {
+    // What is beyond a limit is recorded once, where it is found.
+    if problem.code().is_of_the_store() || problem.code() == Code::RateLimited {
         return Answer::at_the_door(&problem, id);
     }
     if is_stray(problem.code()) {
@@ -117,7 +120,6 @@ async fn handle(
     parts: &Parts,
     body: Inbound,
     origin: &mut Origin,
-    address: IpAddr,
 ) -> (&'static str, Acted) {
     let door = |problem| Refusal::new(Action::AccessRefuse, problem);
     if let Err(problem) = sweep_head(parts) {
@@ -128,6 +130,10 @@ async fn handle(
         Err(missing) => {
             // Who asks is told first: a stranger learns nothing of the routes.
             let known = gateway.credentials.identify(parts.headers.get(AUTHORIZATION)).await;
+            let known = match known {
+                Ok(known) => known.admit(address(origin), "none"),
+                Err(problem) => return ("none", Err(stranger_refused(gateway, origin, door(problem)).await)),
+            };
             return (
                 "none",
                 Err(door(known.err().unwrap_or_else(|| no_route(gateway, missing, parts.uri.path())))),
@@ -136,14 +142,32 @@ async fn handle(
     };
     let route = matched.label();
     if let Matched::OpenSession = matched {
+        if let Err(exceeded) = gateway.rates.stranger(address(origin), now_us()) {
+            return (route, Err(limited(gateway, origin, exceeded).await));
+        }
         return (route, people::sign_in(gateway, parts, body, origin).await);
     }
-    let caller = match gateway.credentials.identify(parts.headers.get(AUTHORIZATION)).await {
-        Ok(caller) => caller.with_source(address),
-        Err(problem) => return (route, Err(Refusal::new(Action::CredentialRefuse, problem))),
+    let known = match gateway.credentials.identify(parts.headers.get(AUTHORIZATION)).await {
+        Ok(known) => known,
+        Err(problem) => {
+            let refusal = Refusal::new(Action::CredentialRefuse, problem);
+            return (route, Err(stranger_refused(gateway, origin, refusal).await));
+        }
+    };
+    let from = address(origin);
+    let admitted = known.admit(from, route);
+    let caller = match from {
+        Some(address) => known.caller.with_source(address),
+        None => known.caller,
     };
     origin.actor = Actor { role: caller.role().actor(), principal: Some(caller.principal().clone()) };
     origin.tenant = caller.tenant().cloned();
+    if let Err(exceeded) = gateway.rates.known(&caller, now_us()) {
+        return (route, Err(limited(gateway, origin, exceeded).await));
+    }
+    if let Err(problem) = admitted {
+        return (route, Err(Refusal::new(Action::CredentialRefuse, problem)));
+    }
     if let Some(duty) = caller.session().and_then(|session| session.duty)
         && !matched.is_of_ones_own_account()
     {

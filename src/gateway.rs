@@ -6,6 +6,7 @@ use crate::keys::Keys;
 use crate::metrics::Metrics;
 use crate::payments::Payments;
 use crate::people::People;
+use crate::rate::Rates;
 use crate::record::Recorder;
 use crate::routes::Routes;
 use crate::upstream::companion::Companion;
@@ -38,6 +39,8 @@ pub struct Gateway {
     pub governance: Arc<Governance>,
     /// Accounts of people.
     pub people: People,
+    /// How much anybody may ask.
+    pub rates: Rates,
     /// What is served.
     pub routes: Routes,
     /// Charges and refunds.

@@ -30,6 +30,7 @@ pub mod record;
 pub mod permit;
 pub mod governance;
 pub mod act;
+pub mod rate;
 pub mod caller;
 pub mod metrics;
 pub mod log;

@@ -27,6 +27,8 @@ struct Inner {
     refused: Family<CodeLabel, Counter>,
     tokens: Family<KindLabel, Counter>,
     stray: Counter,
+    limited: Family<CodeLabel, Counter>,
+    addresses: Gauge,
     door: Family<DoorLabel, Counter>,
     connections: Gauge,
     parts: Family<PartLabel, Gauge>,
@@ -85,6 +87,8 @@ impl Metrics {
             refused: Family::default(),
             tokens: Family::default(),
             stray: Counter::default(),
+            limited: Family::default(),
+            addresses: Gauge::default(),
             door: Family::default(),
             connections: Gauge::default(),
             parts: Family::default(),
@@ -104,6 +108,8 @@ impl Metrics {
         registry.register("door_refusals", "Requests refused at the door", inner.refused.clone());
         registry.register("tokens", "Tokens given, fresh or again", inner.tokens.clone());
         registry.register("stray_refusals", "Messages refused for a stray card number", inner.stray.clone());
+        registry.register("rate_limited", "Requests beyond a limit, by whose it is", inner.limited.clone());
+        registry.register("strangers", "Addresses of unknown callers in memory", inner.addresses.clone());
         registry.register("door_events", "Connections that came to no request", inner.door.clone());
         registry.register("connections", "Connections now", inner.connections.clone());
         registry.register("part_up", "1 when the part answered the last check", inner.parts.clone());
@@ -172,6 +178,16 @@ impl Metrics {
     /// One message refused because a card number stood where none belongs.
     pub fn stray_refused(&self) {
         self.0.stray.inc();
+    }
+
+    /// One request beyond the limit of a principal, a tenant or an address.
+    pub fn rate_limited(&self, whose: &'static str) {
+        self.0.limited.get_or_create(&CodeLabel { code: whose }).inc();
+    }
+
+    /// How many addresses of unknown callers are in memory.
+    pub fn strangers(&self, count: usize) {
+        self.0.addresses.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Something that happened at the door.

@@ -120,6 +120,54 @@ pub enum Matched<'a> {
     Pass(&'a PassRoute),
 }
 
+/// The names of all routes, in the order of [`Matched`]. An API key can be bound to some of them; routes of the policy are
+/// `pass`.
+pub const LABELS: &[&str] = &[
+    "tokens_create",
+    "tokens_batch",
+    "tokens_show",
+    "tokens_shred",
+    "charges_create",
+    "charges_list",
+    "charges_show",
+    "refunds_create",
+    "refunds_list",
+    "refunds_show",
+    "refunds_approve",
+    "keys_list",
+    "keys_rotate",
+    "keys_retire",
+    "keys_destroy",
+    "keys_migrate",
+    "keys_ceremony",
+    "tenants_rotate_data_key",
+    "tenants_shred",
+    "approvals_list",
+    "approvals_show",
+    "approvals_approve",
+    "approvals_reject",
+    "jobs_list",
+    "jobs_show",
+    "jobs_pause",
+    "jobs_resume",
+    "sessions_open",
+    "sessions_current",
+    "sessions_end",
+    "account_password",
+    "account_factor",
+    "account_factor_confirm",
+    "people_list",
+    "people_create",
+    "people_disable",
+    "people_enable",
+    "people_revoke_sessions",
+    "people_reset_password",
+    "people_reset_factor",
+    "audit_entries",
+    "device_log_entries",
+    "pass",
+];
+
 /// Why nothing matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRoute {
@@ -277,6 +325,15 @@ fn fixed<'a>(method: &Method, segments: &[&'a str]) -> Result<Matched<'a>, NoRou
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_routes_name_is_in_the_list() {
+        let source = include_str!("routes.rs");
+        let body = source.split("pub fn label").nth(1).unwrap().split("impl Routes").next().unwrap();
+        let named: Vec<&str> =
+            body.lines().filter_map(|line| line.split("=> \"").nth(1)?.split('"').next()).collect();
+        assert_eq!(named, LABELS);
+    }
 
     #[test]
     fn a_path_with_another_method_is_told_apart_from_no_path() {

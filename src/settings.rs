@@ -4,6 +4,7 @@
 mod database;
 mod device;
 mod keys;
+mod limits;
 
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -15,6 +16,7 @@ use tokens::Realm;
 pub use database::{Database, DatabaseError};
 pub use device::{HsmAccess, HsmDevice, HsmProvider};
 pub use keys::SettingsError;
+pub use limits::RateLimits;
 
 /// The whole of `pangate.toml`. Relative paths are relative to the file's folder.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,6 +37,9 @@ pub struct Settings {
     pub policy: Policy,
     /// The audit log.
     pub audit: Audit,
+    /// How much is taken from one caller.
+    #[serde(default)]
+    pub limits: RateLimits,
     /// The diagnostic log.
     #[serde(default)]
     pub log: Log,

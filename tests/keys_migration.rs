@@ -81,6 +81,7 @@ async fn p12_every_key_moves_to_a_pkcs11_token_and_back_to_a_simulator_under_loa
     houses::token(&mut system);
     houses::restart(&mut system).await;
     let mut known = cards_of(&system, 700_000, 20).await;
+    let anna = system.person("anna", "staff", support::TENANT).await;
     houses::ask(&system, To::Token).await.is_problem(409, "no_target_device");
 
     let (job, mut seen) = moved_under_load(&system, To::Token, &houses::token_lines(), &known).await;
@@ -106,6 +107,13 @@ async fn p12_every_key_moves_to_a_pkcs11_token_and_back_to_a_simulator_under_loa
     system.start_gateway();
     system.wait_ready().await;
     still_good(&system, &known, "on-the-token").await;
+    // Her second factor moved with the keys.
+    while support::clock::now() / 30 <= anna.last_step() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let code = anna.code_of(support::clock::now() / 30);
+    let signed_in = system.sign_in("anna", &anna.password, Some(&code)).await;
+    assert_eq!(signed_in.status, 201, "{}", signed_in.text);
     for name in ["kek/card", "mac/pan", "mac/request", "sign/audit"] {
         let versions = system.versions(name).await;
         assert_eq!(versions.len(), 1, "{name}: {versions:?}");

@@ -88,6 +88,12 @@ codes! {
     NameTaken = CONFLICT "name_taken" "The name is taken";
     /// The account is at another stage.
     AccountState = CONFLICT "account_state" "The account is not in a state that allows this";
+    /// The key is bound to other networks.
+    NetworkNotAllowed = FORBIDDEN "network_not_allowed" "The key is not for use from this network";
+    /// The key is bound to other routes.
+    RouteNotAllowed = FORBIDDEN "route_not_allowed" "The key is not for use on this route";
+    /// More requests than are taken from one caller.
+    RateLimited = TOO_MANY_REQUESTS "rate_limited" "More requests came than are taken from one caller";
     /// The policy does not allow it, or forbids it.
     Forbidden = FORBIDDEN "forbidden" "The policy does not allow this";
     /// A training that the role requires ran out.

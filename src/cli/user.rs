@@ -1,21 +1,21 @@
 //! `pangate user`: API keys of programs and accounts of people. A key or a first password is shown once.
 
+mod key;
 mod person;
 
 use super::keys::reach::Wanted;
-use super::{Format, fail, say, setup};
+use super::{Format, fail, say};
 use crate::caller::Role;
-use crate::credential::{self, Grant};
+use crate::credential;
 use crate::people::Change;
 use crate::record::{Event, Origin, Recorder};
 use crate::settings::{self, Settings};
 use audit::{Action, Actor, ActorRole, LogName, Resource, Source};
 use clap::{Args, Subcommand};
-use secrecy::ExposeSecret;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use store::{Store, StoreError};
-use tokens::{Principal, Tenant};
+use tokens::Principal;
 
 /// Arguments of `pangate user`.
 #[derive(Debug, Args)]
@@ -40,8 +40,21 @@ enum Command {
         #[arg(long)]
         tenant: Option<String>,
         /// Make an account for a person, who signs in with password and authenticator app (POST /v1/sessions).
-        #[arg(long)]
+        #[arg(long, conflicts_with_all = ["networks", "routes", "expires_in"])]
         person: bool,
+        #[command(flatten)]
+        bounds: key::Wanted,
+    },
+    /// Issue the next API key of a name, with the same role, tenant and bounds; the old one lives on for a while.
+    RotateKey {
+        /// The name.
+        name: String,
+        /// How long the keys that there are live on: 30m, 24h, 7d.
+        #[arg(long, default_value = "24h", value_parser = key::lasting)]
+        overlap: key::Lasting,
+        /// When the new key ends by itself: 24h, 90d.
+        #[arg(long, value_parser = key::lasting)]
+        expires_in: Option<key::Lasting>,
     },
     /// List every key and account: owner, role, tenant and state.
     List,
@@ -100,7 +113,7 @@ async fn perform(arguments: Arguments, format: Format) -> Result<(), String> {
     let log = LogName::parse(&settings.audit.log).map_err(|e| e.to_string())?;
     let recorder = Recorder::new(log);
     match arguments.command {
-        Command::Add { name, role, tenant, person: true } => {
+        Command::Add { name, role, tenant, person: true, .. } => {
             person::add(&store, recorder, (&name, role, tenant.as_deref()), format).await?;
         }
         Command::Disable { name } => person::change(&store, recorder, &name, Change::Disable, format).await?,
@@ -110,28 +123,13 @@ async fn perform(arguments: Arguments, format: Format) -> Result<(), String> {
         }
         Command::ResetPassword { name } => person::reset_password(&store, recorder, &name, format).await?,
         Command::ResetFactor { .. } => return Err("this is asked of a running gateway".into()),
-        Command::Add { name, role, tenant, person: false } => {
-            let principal = Principal::parse(&name).map_err(|e| e.to_string())?;
-            let tenant = tenant.as_deref().map(Tenant::parse).transpose().map_err(|e| e.to_string())?;
-            if tenant.is_none() && role != Role::Auditor {
-                return Err(
-                    "name the tenant with --tenant; only an auditor's key may reach the whole installation"
-                        .into(),
-                );
-            }
-            let grant = Grant { role, principal, tenant };
-            let key = setup::issue(&store, &recorder, settings.server.realm, grant)
-                .await
-                .map_err(|e| e.to_string())?;
-            match format {
-                Format::Text => say(&format!(
-                    "{}\n(shown once; keep it where only {name} can read it)",
-                    key.expose_secret()
-                )),
-                Format::Json => {
-                    say(&serde_json::json!({ "principal": name, "key": key.expose_secret() }).to_string())
-                }
-            }
+        Command::Add { name, role, tenant, person: false, bounds } => {
+            let realm = settings.server.realm;
+            key::add(&store, recorder, realm, (&name, role, tenant.as_deref()), &bounds, format).await?;
+        }
+        Command::RotateKey { name, overlap, expires_in } => {
+            let realm = settings.server.realm;
+            key::rotate(&store, recorder, realm, (&name, overlap, expires_in), format).await?;
         }
         Command::List => {
             let mut reader = store.read().await.map_err(|e| e.to_string())?;
@@ -139,11 +137,14 @@ async fn perform(arguments: Arguments, format: Format) -> Result<(), String> {
                 match format {
                     Format::Json => say(&serde_json::to_string(&listed).map_err(|e| e.to_string())?),
                     Format::Text => say(&format!(
-                        "{:<24} {:<10} {:<24} {}",
+                        "{:<24} {:<10} {:<24} {}{}{}{}",
                         listed.principal,
                         listed.role,
                         listed.tenant.as_deref().unwrap_or("(installation)"),
-                        if listed.revoked { "revoked" } else { "live" }
+                        if listed.revoked { "revoked" } else { "live" },
+                        listed.expires_at.map(|at| format!(", until {at}")).unwrap_or_default(),
+                        listed.last_used_at.map(|at| format!(", used {at}")).unwrap_or_default(),
+                        if listed.networks.is_empty() && listed.routes.is_empty() { "" } else { ", bound" },
                     )),
                 }
             }

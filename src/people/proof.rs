@@ -3,8 +3,9 @@
 use super::account::{self, Account};
 use super::{Parts, People, PeopleError, password, totp};
 use crate::record::{Origin, now_us};
+use std::sync::{Mutex, PoisonError};
 use tokens::Principal;
-use vault::{FACTOR_SECRET, SealedFactor};
+use vault::{FACTOR_SECRET, SealedFactor, VaultError};
 use zeroize::Zeroizing;
 
 /// What somebody shows.
@@ -27,7 +28,8 @@ pub(super) struct Proven {
 pub(super) struct Decoy {
     owner: Principal,
     password_hash: String,
-    factor: SealedFactor,
+    /// Made anew when the key that sealed it is gone.
+    factor: Mutex<SealedFactor>,
 }
 
 impl People {
@@ -96,7 +98,8 @@ impl Parts {
                 let (_, factor) = self.vault.new_factor(&owner).await?;
                 let password = tokens::random_letters(40).map_err(|_| PeopleError::Overloaded)?;
                 let hash = self.hasher.run(move || password::hash(&password)).await?;
-                Ok(Decoy { owner, password_hash: hash.ok_or(PeopleError::Overloaded)?, factor })
+                let password_hash = hash.ok_or(PeopleError::Overloaded)?;
+                Ok(Decoy { owner, password_hash, factor: Mutex::new(factor) })
             })
             .await
     }
@@ -107,8 +110,20 @@ impl Parts {
         account: Option<&Account>,
         decoy: &Decoy,
     ) -> Result<Zeroizing<[u8; FACTOR_SECRET]>, PeopleError> {
-        let own = account.and_then(|account| Some((&account.principal, account.factor.as_deref()?)));
-        let (owner, sealed) = own.unwrap_or((&decoy.owner, decoy.factor.bytes()));
-        Ok(self.vault.open_factor(owner, sealed).await?)
+        if let Some((owner, sealed)) =
+            account.and_then(|found| Some((&found.principal, found.factor.as_deref()?)))
+        {
+            return Ok(self.vault.open_factor(owner, sealed).await?);
+        }
+        let sealed = decoy.factor.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match self.vault.open_factor(&decoy.owner, sealed.bytes()).await {
+            // Nobody looks after a decoy when keys are destroyed or move.
+            Err(VaultError::HsmRefused | VaultError::Integrity) => {
+                let (secret, sealed) = self.vault.new_factor(&decoy.owner).await?;
+                *decoy.factor.lock().unwrap_or_else(PoisonError::into_inner) = sealed;
+                Ok(secret)
+            }
+            opened => Ok(opened?),
+        }
     }
 }

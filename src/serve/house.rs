@@ -190,6 +190,7 @@ pub(super) async fn keep(gateway: Arc<Gateway>, stop: CancellationToken) {
             _ = watch.tick() => {
                 look(&gateway, &mut seen).await;
                 show_cache(&gateway);
+                gateway.metrics.strangers(gateway.rates.addresses());
             }
             _ = keys.tick() => look_after_keys(&gateway).await,
             _ = resolve.tick() => {

@@ -26,6 +26,16 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("processor", &["kind"]),
     ("policy", &["dir"]),
     ("audit", &["log"]),
+    (
+        "limits",
+        &[
+            "principal_per_minute",
+            "tenant_per_minute",
+            "principal_per_day",
+            "tenant_per_day",
+            "stranger_per_minute",
+        ],
+    ),
     ("log", &["level", "file"]),
 ];
 

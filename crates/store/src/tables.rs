@@ -70,7 +70,7 @@ pub static TABLES: [Table; 17] = [
     },
     table! { credential [id] KEEP, auditor: false, counter: None, stays: None;
         id Text, principal Text, role Text, tenant Text, hash Bytes, created_at Time, expires_at Time,
-        revoked_at Time,
+        revoked_at Time, networks Text, routes Text, last_used Time,
     },
     table! { person [principal] KEEP, auditor: false, counter: None, stays: None;
         principal Text, role Text, tenant Text, state Text, password_hash Text, password_former Text,
