@@ -1,5 +1,5 @@
 //! Training gates roles on a running gateway, as its clock goes on.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot be set up must fail")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot be set up must fail")]
 
 mod support;
 

@@ -16,6 +16,12 @@ pub struct Problem {
     retry_after: Option<u32>,
     charge: Option<String>,
     allow: Option<String>,
+    denied: Option<Box<DeniedBy>>,
+}
+
+/// What in the policy stands in the way.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct DeniedBy {
     rule: Option<String>,
     missing: Option<Missing>,
 }
@@ -67,28 +73,29 @@ impl Problem {
             retry_after,
             charge: None,
             allow: None,
-            rule: None,
-            missing: None,
+            denied: None,
         }
     }
 
     /// Names the rule of the policy that stands in the way.
     #[must_use]
     pub fn by_rule(mut self, rule: Option<&str>) -> Problem {
-        self.rule = rule.map(str::to_owned);
+        if let Some(rule) = rule {
+            self.denied.get_or_insert_default().rule = Some(rule.to_owned());
+        }
         self
     }
 
     /// Says what the role lacks to be effective.
     #[must_use]
     pub(super) fn because(mut self, missing: Missing) -> Problem {
-        self.missing = Some(missing);
+        self.denied.get_or_insert_default().missing = Some(missing);
         self
     }
 
     /// The rule of the policy that stands in the way, where it is one.
     pub fn rule(&self) -> Option<&str> {
-        self.rule.as_deref()
+        self.denied.as_ref().and_then(|denied| denied.rule.as_deref())
     }
 
     /// Names the field, header or part at fault. The caller passes names only, never contents.
@@ -164,8 +171,8 @@ impl Problem {
             request_id: request.as_str(),
             place: self.place.as_deref(),
             charge: self.charge.as_deref(),
-            rule: self.rule.as_deref(),
-            missing: self.missing.as_ref(),
+            rule: self.rule(),
+            missing: self.denied.as_ref().and_then(|denied| denied.missing.as_ref()),
         }
     }
 }

@@ -97,7 +97,7 @@ pub(super) fn warnings(gateway: &Gateway) -> Vec<Warning> {
     let people = bundle.notices(now_us().div_euclid(1_000_000)).into_iter().map(|notice| Warning {
         code: notice.code,
         subject: notice.subject,
-        detail: "a record in policy/people is due: pangate policy check",
+        detail: "a record in the policy folder is due: pangate policy check",
     });
     overdue.chain(logs).chain(grace).chain(policy).chain(people).collect()
 }

@@ -1,5 +1,5 @@
 //! What the engine promises, on rules made for it and on the shipped ones.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up must fail")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up must fail")]
 
 use policy::{Circumstances, Decision, Policy, Question, Relation, Why, Words};
 
