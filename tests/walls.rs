@@ -16,6 +16,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("hsm", &[]),
     ("store", &[]),
     ("scratch-postgres", &[]),
+    ("scale", &[]),
     ("sweep", &["tokens"]),
     ("audit", &["tokens"]),
     ("vault", &["hsm", "store", "sweep", "tokens"]),
