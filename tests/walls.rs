@@ -17,6 +17,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("policy", &[]),
     ("store", &[]),
     ("scratch-postgres", &[]),
+    ("scale", &[]),
     ("sweep", &["tokens"]),
     ("audit", &["tokens"]),
     ("vault", &["hsm", "store", "sweep", "tokens"]),

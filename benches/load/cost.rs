@@ -88,8 +88,6 @@ impl<'a> Meter<'a> {
         let keys = self.device.keys(&KeyFilter::default()).unwrap();
         let uses: u64 = keys.iter().filter_map(|key| key.uses).sum();
         counters.insert("hsm_key_uses".to_owned(), uses.to_string().parse().unwrap());
-        // One write is one answer: the device answers each message in one piece.
-        counters.insert("hsm_messages".to_owned(), writes(self.hsm));
         let told = wire::Answer::of(wire::plain_client().get(&self.metrics)).await.text;
         let commits = "pangate_store_activity{kind=\"commits\"} ";
         let commits = told.lines().find_map(|line| line.strip_prefix(commits)).unwrap();
@@ -140,10 +138,4 @@ fn processor_us(pid: u32, with_ended: bool) -> f64 {
     let fields: Vec<&str> = fields.split_whitespace().collect();
     let wanted = if with_ended { 11..15 } else { 11..13 };
     fields[wanted].iter().map(|ticks| ticks.parse::<f64>().unwrap()).sum::<f64>() / TICKS * 1e6
-}
-
-/// How often a process wrote (proc(5), `syscw`).
-fn writes(pid: u32) -> f64 {
-    let io = std::fs::read_to_string(format!("/proc/{pid}/io")).unwrap();
-    io.lines().find_map(|line| line.strip_prefix("syscw: ")).unwrap().parse().unwrap()
 }

@@ -45,9 +45,10 @@ pub(crate) async fn on_postgres(asked: &Asked, figures: &mut Figures) {
     if wanted.is_empty() {
         return;
     }
-    // What a bulk insert of this size wants of a server, and no checkpoint but those that are ordered. Everything else
-    // is as it comes.
-    let settings = "max_wal_size = 16GB\ncheckpoint_timeout = 1h\nmaintenance_work_mem = 512MB";
+    // Memory as a server of such a vault has it: enough for the indexes that are met at random. What a bulk insert of
+    // this size wants, and no checkpoint but those that are ordered. Everything else is as it comes.
+    let settings =
+        "shared_buffers = 4GB\nmax_wal_size = 16GB\ncheckpoint_timeout = 1h\nmaintenance_work_mem = 512MB";
     let cluster = Cluster::start(settings).unwrap();
     let databases = [cluster.database().unwrap(), cluster.database().unwrap()];
     let mut vaults = Vec::new();

@@ -4,6 +4,7 @@ use crate::asked::Asked;
 use crate::figures::{Figures, Unit, least, median, most};
 use crate::ratios::{self, Aim};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// Prints everything.
 pub(crate) fn print(figures: &Figures, asked: &Asked) {
@@ -52,8 +53,10 @@ pub(crate) fn print(figures: &Figures, asked: &Asked) {
 
 /// The same as one document.
 pub(crate) fn json(figures: &Figures, asked: &Asked) -> Value {
-    let spread =
-        |values: &[f64]| json!({ "median": median(values), "least": least(values), "most": most(values) });
+    let spread = |values: &[f64]| {
+        let [median, least, most] = [median(values), least(values), most(values)].map(rounded);
+        json!({ "median": median, "least": least, "most": most })
+    };
     let each: Vec<Value> = figures
         .figures
         .iter()
@@ -65,8 +68,8 @@ pub(crate) fn json(figures: &Figures, asked: &Asked) -> Value {
                 Unit::Mebibytes => "mib",
             });
             if !figure.p50.is_empty() {
-                told["p50_ms"] = json!(median(&figure.p50));
-                told["p99_ms"] = json!(median(&figure.p99));
+                told["p50_ms"] = json!(rounded(median(&figure.p50)));
+                told["p99_ms"] = json!(rounded(median(&figure.p99)));
             }
             told
         })
@@ -78,7 +81,7 @@ pub(crate) fn json(figures: &Figures, asked: &Asked) -> Value {
                 Aim::AtLeast(aim) => ("at_least", aim),
                 Aim::AtMost(aim) => ("at_most", aim),
             };
-            json!({ "name": ratio.name, "is": ratio.is, bound: aim })
+            json!({ "name": ratio.name, "is": rounded(ratio.is), bound: aim })
         })
         .collect();
     let costs: Vec<Value> = figures
@@ -94,7 +97,10 @@ pub(crate) fn json(figures: &Figures, asked: &Asked) -> Value {
         .sizes
         .iter()
         .map(|size| {
-            let (tables, indexes) = (&size.tables, &size.indexes);
+            let each = |bytes: &BTreeMap<String, f64>| -> BTreeMap<String, f64> {
+                bytes.iter().map(|(name, bytes)| (name.clone(), rounded(*bytes))).collect()
+            };
+            let (tables, indexes) = (each(&size.tables), each(&size.indexes));
             json!({ "database": size.database, "cards": size.cards, "tables": tables, "indexes": indexes })
         })
         .collect();
@@ -107,4 +113,10 @@ pub(crate) fn json(figures: &Figures, asked: &Asked) -> Value {
         "costs": costs,
         "sizes": sizes,
     })
+}
+
+/// As many digits as mean something: sixteen in a row may pass for a card number.
+fn rounded(value: f64) -> f64 {
+    let digits = if value.abs() < 10.0 { 1e4 } else { 1e1 };
+    (value * digits).round() / digits
 }

@@ -76,6 +76,7 @@ impl<'a> Filling<'a> {
         self.sql("ALTER TABLE card ADD PRIMARY KEY (tenant, token)");
         for index in indexes.lines() {
             self.sql(index);
+            self.sql("CHECKPOINT");
         }
         self.sql("VACUUM (ANALYZE) card, purpose");
         self.sql("CHECKPOINT");
