@@ -3,7 +3,7 @@
 mod adding;
 mod consent;
 
-pub(crate) use adding::{is_met, lay_out};
+pub(crate) use adding::lay_out;
 pub use consent::has_consent;
 
 use crate::clear::{Fingerprint, Fingerprints};

@@ -14,8 +14,8 @@ use vault::{CardsDraft, CardsShape, Settled};
 pub(super) enum Added {
     /// The cards are durable.
     Durable(Answer, Vec<Settled>),
-    /// Something is there already, a token of the card or an answer to the key: it has to be asked for, and nothing was
-    /// added.
+    /// Something may be there already, a token of the card or an answer to the key: it has to be asked for, and nothing
+    /// was added.
     NotNew(CardsDraft),
 }
 
@@ -27,7 +27,7 @@ pub(super) async fn add(
     draft: CardsDraft,
     claim: Option<&Claim>,
 ) -> Result<Added, Problem> {
-    if !draft.is_new(&gateway.store).await.map_err(|error| vault_problem(&error))? {
+    if !draft.only_adds() {
         return Ok(Added::NotNew(draft));
     }
     let (mut rows, mut told) = (Rows::new(), Told::default());
@@ -47,7 +47,7 @@ pub(super) async fn add(
             draft.hand_codes_to(&mut told.settled);
             Ok(Added::Durable(answer.done(&receipt), told.settled))
         }
-        // The key or the card came first elsewhere. So may a token: one in 10^39, or a card-shaped one in 10^7 and more.
+        // The key came first elsewhere. So may a token: one in 10^39, or a card-shaped one in 10^7 and more.
         Err(StoreError::Conflict) => Ok(Added::NotNew(draft)),
         Err(error) => Err(store_problem(&error)),
     }

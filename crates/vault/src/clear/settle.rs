@@ -9,7 +9,7 @@ use super::stray::Scrubbed;
 use crate::error::VaultError;
 use crate::shape::FieldPath;
 use crate::shelf::{self, Metadata, NewCard};
-use store::{Rows, Store, Work};
+use store::{Rows, Work};
 use sweep::document::Document;
 use sweep::{Exemption, Limits};
 use tokens::{Format, MaskedCard, RequestId, Tenant, Token};
@@ -75,23 +75,15 @@ impl CardsDraft {
         CardsDraft { consent: Some(request), ..self }
     }
 
-    /// Whether the cards are worth laying out as rows: none of them is known to have a token that must be found. Who
-    /// brings many cards that may have one settles them.
-    ///
-    /// # Errors
-    /// Any failure of the store.
-    pub async fn is_new(&self, store: &Store) -> Result<bool, VaultError> {
-        let mut reusable = self.cards.iter().flatten().filter_map(|sealed| sealed.fingerprints.as_ref());
-        match (reusable.next(), reusable.next()) {
-            (None, _) => Ok(true),
-            (Some(one), None) => Ok(!shelf::is_met(store, &self.tenant, one).await?),
-            (Some(_), Some(_)) => Ok(false),
-        }
+    /// Whether every card of it is only added. One with a fingerprint may have a token that has to be found, under a version
+    /// of the key that no index compares with its own, so it is asked for in the transaction that adds it.
+    pub fn only_adds(&self) -> bool {
+        self.cards.iter().flatten().all(|sealed| sealed.fingerprints.is_none())
     }
 
-    /// Lays the cards out as rows, and tells what they come to once the rows are durable; their codes stay with the
-    /// draft until then. A row that finds no place (a token or a card that is there, a data key that ended) fails the
-    /// request as a whole, and the draft can still settle.
+    /// Lays the cards out as rows, for a draft that [`CardsDraft::only_adds`], and tells what they come to once the rows
+    /// are durable; their codes stay with the draft until then. A row that finds no place (a token that is there, a data
+    /// key that ended) fails the request as a whole, and the draft can still settle.
     ///
     /// # Errors
     /// [`VaultError::Integrity`] for metadata that cannot be written.
