@@ -116,14 +116,17 @@ async fn p2_an_undeclared_field_is_refused_also_when_it_holds_nothing() {
         ("nothing inside nothing", json!({"extra": {"more": [{}]}})),
         ("a number cut over two names", json!({left: {}, right: []})),
     ] {
-        let mut payment = system.payment("4242424242424242", "1.00");
-        payment.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        system.post("portal", "/portal/payments", &payment).await.is_problem(422, "unknown_field");
-
-        let mut payment = system.payment("4242424242424242", "1.00");
-        payment["card"].as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        let answer = system.post("portal", "/portal/payments", &payment).await;
-        assert_eq!((answer.status.as_u16(), answer.code().as_str()), (422, "unknown_field"), "{name}");
+        let mut outside = system.payment("4242424242424242", "1.00");
+        outside.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        let mut inside = system.payment("4242424242424242", "1.00");
+        inside["card"].as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        for payment in [outside, inside] {
+            let answer = system.post("portal", "/portal/payments", &payment).await;
+            let refused = (answer.status.as_u16(), answer.code());
+            // Where the halves stand side by side they may also be read as the number that they are.
+            let read = name == "a number cut over two names" && refused == (400, "stray_pan".to_owned());
+            assert!(read || refused == (422, "unknown_field".to_owned()), "{name}: {}", answer.text);
+        }
     }
     assert_eq!(system.companion_messages(), 0, "nothing reached the companion");
     let mut payment = system.payment("4242424242424242", "1.00");
