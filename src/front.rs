@@ -326,11 +326,7 @@ async fn act_on_keys(
         _ => {}
     }
     let permit = asker.permit()?;
-    let body = if body.is_end_stream() {
-        serde_json::json!({})
-    } else {
-        plain_json(gateway, &parts.headers, body, Action::KeyApprovalOpen).await?
-    };
+    let body = json_or_nothing(gateway, &parts.headers, body, Action::KeyApprovalOpen).await?;
     match matched {
         Matched::RotateKey(name) => keys::rotate(gateway, context, permit, &name, &body).await,
         Matched::RetireKey(name, version) => {
@@ -349,6 +345,19 @@ async fn act_on_keys(
         Matched::ResumeJob(id) => jobs::resume(gateway, context, permit, id).await,
         _ => Err(Refusal::new(Action::AccessRefuse, Problem::new(Code::UnknownRoute, "Check the path"))),
     }
+}
+
+/// As [`plain_json`], where a body may be left out.
+async fn json_or_nothing(
+    gateway: &Gateway,
+    headers: &http::HeaderMap,
+    body: Inbound,
+    action: Action,
+) -> Result<serde_json::Value, Refusal> {
+    if body.is_end_stream() {
+        return Ok(serde_json::json!({}));
+    }
+    plain_json(gateway, headers, body, action).await
 }
 
 /// A body in which no card belongs: gathered, swept and parsed by the card room, which alone reads bodies.

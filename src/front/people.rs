@@ -1,6 +1,6 @@
 //! The calls of people: sign-in, their own accounts, and the accounts of others.
 
-use super::{Asker, plain_json};
+use super::{Asker, json_or_nothing, plain_json};
 use crate::actions::{self, Acted, Context, Refusal};
 use crate::answer::{Code, Problem};
 use crate::caller::Duty;
@@ -11,7 +11,6 @@ use crate::record::Origin;
 use crate::routes::Matched;
 use audit::Action;
 use http::request::Parts;
-use http_body::Body as _;
 
 /// The one call without a credential.
 pub(super) async fn sign_in(gateway: &Gateway, parts: &Parts, body: Inbound, origin: &Origin) -> Acted {
@@ -78,11 +77,7 @@ pub(super) async fn act_on_people(
         return people::list(gateway, context, asker.permit()?).await;
     }
     let permit = asker.permit()?;
-    let body = if body.is_end_stream() {
-        serde_json::json!({})
-    } else {
-        plain_json(gateway, &parts.headers, body, Action::CredentialChange).await?
-    };
+    let body = json_or_nothing(gateway, &parts.headers, body, Action::CredentialChange).await?;
     match matched {
         Matched::CreatePerson => people::create(gateway, context, permit, &body).await,
         Matched::DisablePerson(name) => people::change(gateway, context, permit, name, Change::Disable).await,
