@@ -132,10 +132,7 @@ impl People {
                     session::end_all(work, &account.principal).await?;
                     let second = proven.step.map(|_| now);
                     let duty = second.is_none().then_some(Duty::EnrolFactor);
-                    let owner = (&account.principal, account.tenant.clone());
-                    let changed = Action::CredentialChange;
-                    let _receipt =
-                        account::record(work, &parts.recorder, &origin, owner, changed, "password_changed").await?;
+                    let _receipt = parts.changed(work, &origin, &account, "password_changed").await?;
                     parts.opened(work, &origin, account, (second, duty), "password_changed").await
                 })
             })
@@ -175,11 +172,7 @@ impl People {
                         vec![account.principal.as_str().into(), sealed.bytes().into()],
                     )
                     .await?;
-                    let owner = (&account.principal, account.tenant.clone());
-                    let changed = Action::CredentialChange;
-                    let receipt =
-                        account::record(work, &parts.recorder, &origin, owner, changed, "factor_begun")
-                            .await?;
+                    let receipt = parts.changed(work, &origin, &account, "factor_begun").await?;
                     Ok::<Receipt, PeopleError>(receipt)
                 })
             })
@@ -232,10 +225,7 @@ impl People {
                         return Err(PeopleError::Refused(Some(account.principal)));
                     }
                     session::end_all(work, &account.principal).await?;
-                    let owner = (&account.principal, account.tenant.clone());
-                    let changed = Action::CredentialChange;
-                    let _receipt =
-                        account::record(work, &parts.recorder, &origin, owner, changed, "factor_enrolled").await?;
+                    let _receipt = parts.changed(work, &origin, &account, "factor_enrolled").await?;
                     parts.opened(work, &origin, account, (Some(now), None), "factor_enrolled").await
                 })
             })
@@ -251,6 +241,18 @@ async fn spend(work: &mut Work<'_>, proven: &Proven) -> Result<i64, PeopleError>
 }
 
 impl Parts {
+    /// Records inside `work` what the owner changed.
+    async fn changed(
+        &self,
+        work: &mut Work<'_>,
+        origin: &Origin,
+        account: &Account,
+        reason: &str,
+    ) -> Result<Receipt, PeopleError> {
+        let owner = (&account.principal, account.tenant.clone());
+        Ok(account::record(work, &self.recorder, origin, owner, Action::CredentialChange, reason).await?)
+    }
+
     /// Opens a session for the account inside `work`, recorded.
     async fn opened(
         &self,
