@@ -128,17 +128,6 @@ pub(crate) struct NewCard<'a> {
     pub(crate) consent: Option<&'a RequestId>,
 }
 
-impl NewCard<'_> {
-    fn newest(&self) -> Option<&Fingerprint> {
-        self.fingerprints.map(|fingerprints| &fingerprints.newest)
-    }
-
-    /// Beside the newest, so that who has not yet heard of that version finds the token as well.
-    fn former(&self) -> Option<&Fingerprint> {
-        self.fingerprints.and_then(|fingerprints| fingerprints.older.first())
-    }
-}
-
 /// Puts a card on the shelf. With a fingerprint the tenant's living token of the same card wins, whoever races and
 /// under whichever active version of the fingerprint key it was met: then that record comes back with its expiry
 /// brought up to date and its fingerprint under the newest version.
@@ -276,7 +265,9 @@ async fn insert(
     now_us: i64,
 ) -> Result<bool, VaultError> {
     let metadata = metadata_text(new.metadata)?;
-    let (newest, former) = (new.newest(), new.former());
+    let newest = new.fingerprints.map(|fingerprints| &fingerprints.newest);
+    // Beside the newest, so that who has not yet heard of that version finds the token as well.
+    let former = new.fingerprints.and_then(|fingerprints| fingerprints.older.first());
     let rows = work
         .execute(
             work.dialect().of(
