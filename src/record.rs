@@ -4,6 +4,8 @@
 use audit::{Action, Actor, Entry, LogName, Outcome, Reason, Resource, Source};
 use std::time::{SystemTime, UNIX_EPOCH};
 use store::{Column, Kind, Numbered, Rows, Sheet, Store, StoreError, Value, Work};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokens::{RequestId, Tenant};
 
 /// Proof that an event stands in the log. Made only by [`Recorder::append`], and then it leaves the transaction only
@@ -182,4 +184,12 @@ pub fn now_us() -> i64 {
         .ok()
         .and_then(|elapsed| i64::try_from(elapsed.as_micros()).ok())
         .unwrap_or(0)
+}
+
+/// Unix microseconds as every answer shows them: RFC 3339, UTC, to the second; empty beyond the year 9999.
+pub fn rfc3339(time_us: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(time_us.div_euclid(1_000_000))
+        .ok()
+        .and_then(|time| time.format(&Rfc3339).ok())
+        .unwrap_or_default()
 }

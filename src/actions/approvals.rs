@@ -14,7 +14,7 @@ use crate::keys::dual::{Agreement, Proof};
 use crate::keys::{KeysError, letters};
 use crate::payments::fields::Fields;
 use crate::permit::{ListKeys, ManageKeys, Permit};
-use crate::record::Event;
+use crate::record::{Event, rfc3339};
 use audit::{Action, Resource};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -72,8 +72,8 @@ impl<'a> Body<'a> {
             device_ticket: approval.has_ticket,
             device_ticket_required: officers,
             device_acts: approval.act.device_acts(),
-            created_at: super::tokenize::rfc3339(approval.created_at_us),
-            expires_at: super::tokenize::rfc3339(approval.expires_at_us),
+            created_at: rfc3339(approval.created_at_us),
+            expires_at: rfc3339(approval.expires_at_us),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! A charge by token: `POST /v1/charges`, `GET /v1/charges`, `GET /v1/charges/{id}`. Staff and companion see brand and
 //! last four, never more. A decline is an outcome, not a refusal: it is answered like a success, with its reason.
 
-use super::tokenize::rfc3339;
 use super::{Acted, Context, Refusal, store_problem, token_reading, vault_problem};
 use crate::answer::{Answer, Code, Problem, denied_problem};
 use crate::gateway::Gateway;
@@ -9,6 +8,7 @@ use crate::payments::charge::{Charge, ChargeOrder, ChargeRequest, Charged};
 use crate::payments::fields::{FieldError, Fields};
 use crate::payments::{List, Page, PaymentError};
 use crate::permit::{self, Permit, ReadCharge};
+use crate::record::rfc3339;
 use audit::{Action, Resource};
 use http::StatusCode;
 use serde::Serialize;

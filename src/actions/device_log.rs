@@ -3,13 +3,12 @@
 //! gateway. Reading it is itself recorded.
 
 use super::approvals::key_problem;
-use super::tokenize::rfc3339;
 use super::{Acted, Context, Refusal, Stopped};
 use crate::answer::{Answer, Code, Problem};
 use crate::gateway::Gateway;
 use crate::keys::device_log::{Line, Position, Timeline, Wanted};
 use crate::permit::{Permit, ReadDeviceLog};
-use crate::record::Event;
+use crate::record::{Event, rfc3339};
 use audit::{Action, Resource};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -3,7 +3,6 @@
 use super::approvals::{key_problem, read};
 use super::charge::page;
 use super::keys::person;
-use super::tokenize::rfc3339;
 use super::{Acted, Context, Refusal};
 use crate::answer::Answer;
 use crate::gateway::Gateway;
@@ -11,6 +10,7 @@ use crate::keys::KeysError;
 use crate::keys::dual::Person;
 use crate::keys::job::{Job, State};
 use crate::permit::{ListKeys, ManageKeys, Permit};
+use crate::record::rfc3339;
 use audit::Action;
 use http::StatusCode;
 use serde::Serialize;

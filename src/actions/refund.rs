@@ -2,7 +2,6 @@
 //! names a charge, never a card: it can go nowhere but where the money came from.
 
 use super::charge::{Listed, field_problem, page, problem, read_currency, replayed, required_key};
-use super::tokenize::rfc3339;
 use super::{Acted, Context, Refusal};
 use crate::answer::{Answer, Code, Problem};
 use crate::gateway::Gateway;
@@ -10,6 +9,7 @@ use crate::payments::PaymentError;
 use crate::payments::fields::Fields;
 use crate::payments::refund::{Reason, Refund, RefundOrder, RefundRequest, Refunded, Status};
 use crate::permit::{self, Permit, ReadCharge};
+use crate::record::rfc3339;
 use audit::{Action, Resource};
 use http::StatusCode;
 use serde::Serialize;

@@ -1,7 +1,6 @@
 //! Sessions and one's own account: sign in and out, change the password, enrol a second factor.
 
 use super::charge::field_problem;
-use super::tokenize::rfc3339;
 use super::{Acted, Context, Refusal};
 use crate::answer::{Answer, Code, Problem};
 use crate::caller::{Caller, Duty, Session};
@@ -10,7 +9,7 @@ use crate::gateway::Gateway;
 use crate::payments::fields::Fields;
 use crate::people::{PeopleError, Shown, SignedIn};
 use crate::permit::{OwnAccount, Permit};
-use crate::record::Receipt;
+use crate::record::{Receipt, rfc3339};
 use audit::{Action, Resource};
 use http::StatusCode;
 use secrecy::ExposeSecret;

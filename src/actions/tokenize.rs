@@ -5,12 +5,10 @@ use crate::answer::{Answer, Code, DrawnUp, Problem};
 use crate::gateway::Gateway;
 use crate::idempotency::{Claim, Claimed};
 use crate::permit::{Permit, Tokenize};
-use crate::record::{Event, now_us};
+use crate::record::{Event, now_us, rfc3339};
 use audit::{Action, Resource};
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokens::{MaskedCard, Tenant, Token};
 use vault::shelf::Metadata;
 use vault::{CardProblem, CardsDraft, CardsShape, Declared, Intake, Settled};
@@ -64,15 +62,6 @@ impl TokenBody {
             Some(settled.reused),
         )
     }
-}
-
-/// A time as every answer shows it: RFC 3339, UTC.
-pub fn rfc3339(us: i64) -> String {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(us) * 1000)
-        .ok()
-        .and_then(|time| time.replace_nanosecond(0).ok())
-        .and_then(|time| time.format(&Rfc3339).ok())
-        .unwrap_or_default()
 }
 
 #[derive(Serialize)]

@@ -2,12 +2,10 @@
 
 use super::{Bounds, Grant, Known, Listed, hash, session};
 use crate::caller::{Caller, Role};
-use crate::record::now_us;
+use crate::record::{now_us, rfc3339};
 use secrecy::{ExposeSecret, SecretString};
 use std::sync::Arc;
 use store::{Fetch, Store, StoreError, Value, Work};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokens::{Principal, Realm, Tenant};
 
 const LETTERS: usize = 40;
@@ -206,11 +204,4 @@ pub async fn list(from: &mut impl Fetch) -> Result<Vec<Listed>, StoreError> {
             })
         })
         .collect()
-}
-
-fn rfc3339(time_us: i64) -> String {
-    OffsetDateTime::from_unix_timestamp(time_us.div_euclid(1_000_000))
-        .ok()
-        .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_default()
 }

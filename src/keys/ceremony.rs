@@ -3,8 +3,8 @@
 //! ceremony itself is held at the device; no share ever comes here.
 
 use super::act::Act;
-use super::inventory::rfc3339;
 use super::{Keys, KeysError, letters};
+use crate::record::rfc3339;
 use hsm::{HsmError, Realm};
 use hsm_sim::client::{SplitFacts, Transcript};
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use super::act::Act;
 use super::approval::Tickets;
 use super::job::{Job, Kind, Step};
 use super::{Keys, KeysError, letters};
-use crate::record::Event;
+use crate::record::{Event, rfc3339};
 use audit::{Action, KeyName, Resource};
 use hsm::{Approval, DestructionRecord, KeyInfo, KeyLabel, KeyRef, KeySpec, KeyStatus, KeyVersion};
 use serde_json::json;
@@ -166,7 +166,7 @@ fn told(record: &DestructionRecord) -> (String, [u8; 32]) {
         .chain_update(&record.signature)
         .finalize();
     let spelt = letters::spelt(&record.signature);
-    let time = crate::keys::inventory::rfc3339(i64::try_from(at).unwrap_or(0).saturating_mul(1_000_000));
+    let time = rfc3339(i64::try_from(at).unwrap_or(0).saturating_mul(1_000_000));
     let outcome = json!({ "key": record.key.to_string(), "destroyed_at": time, "signature": spelt });
     (outcome.to_string(), evidence.into())
 }

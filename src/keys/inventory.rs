@@ -4,12 +4,11 @@ use super::needs::{self, since, since_us};
 use super::policy::Due;
 use super::signing::SigningKeyLine;
 use super::{Keys, KeysError, letters};
+use crate::record::rfc3339;
 use hsm::{KeyFilter, KeyInfo, KeyLabel, KeyStatus};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokens::Tenant;
 
 /// Most data keys in one inventory; the oldest active ones come first.
@@ -249,12 +248,4 @@ impl Keys {
 fn told(at: SystemTime) -> String {
     let micros = at.duration_since(UNIX_EPOCH).map(|at| at.as_micros()).unwrap_or(0);
     rfc3339(i64::try_from(micros).unwrap_or(0))
-}
-
-/// Unix microseconds as RFC 3339 in UTC, to the second.
-pub(super) fn rfc3339(time_us: i64) -> String {
-    OffsetDateTime::from_unix_timestamp(time_us.div_euclid(1_000_000))
-        .ok()
-        .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_default()
 }

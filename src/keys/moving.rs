@@ -5,7 +5,7 @@ use super::act::{Act, MOVING, Target};
 use super::device::{Word, newest, resource};
 use super::job::{Job, Kind, State, Step, rows};
 use super::{Keys, KeysError, Second, TargetDevice};
-use crate::record::Event;
+use crate::record::{Event, rfc3339};
 use audit::{Action, Resource};
 use hsm::{KeyFilter, KeyInfo, KeyLabel, KeyRef, KeyStatus};
 use serde_json::{Value, json};
@@ -155,7 +155,7 @@ impl Keys {
             )
             .await?;
         let last = row.map(|row| row.optional_integer("last")).transpose()?.flatten();
-        let until = last.map(|at| super::inventory::rfc3339(at.saturating_add(REPLAYS_US)));
+        let until = last.map(|at| rfc3339(at.saturating_add(REPLAYS_US)));
         Ok(json!({
             "device": device_of(job),
             "settings": format!(

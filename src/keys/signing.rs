@@ -4,7 +4,7 @@
 
 use super::overdue::once_a_day;
 use super::{Keys, KeysError, system};
-use crate::record::{Event, Recorder, now_us};
+use crate::record::{Event, Recorder, now_us, rfc3339};
 use audit::{Action, KeyName, Resource};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -95,8 +95,8 @@ impl Keys {
             device: half.device,
             algorithm: "ed25519",
             public_key: STANDARD.encode(&half.public),
-            first_seen_at: super::inventory::rfc3339(half.first_seen),
-            ended_at: half.ended.map(super::inventory::rfc3339),
+            first_seen_at: rfc3339(half.first_seen),
+            ended_at: half.ended.map(rfc3339),
         };
         Ok(known.into_iter().map(line).collect())
     }

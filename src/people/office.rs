@@ -5,14 +5,12 @@ use super::account::{self, Account};
 use super::{People, PeopleError, SETUP_US, password};
 use crate::caller::Role;
 use crate::credential::session;
-use crate::record::{Origin, Receipt, Recorder, now_us};
+use crate::record::{Origin, Receipt, Recorder, now_us, rfc3339};
 use audit::Action;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 use std::sync::Arc;
 use store::{Fetch, StoreError, Work};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokens::{Principal, Tenant};
 
 /// Letters of a first password, beside its digits: 75 bits.
@@ -309,11 +307,4 @@ impl People {
     async fn first_password(&self) -> Result<(SecretString, String), PeopleError> {
         self.0.hasher.run(first_password).await?.ok_or(PeopleError::Overloaded)
     }
-}
-
-fn rfc3339(time_us: i64) -> String {
-    OffsetDateTime::from_unix_timestamp(time_us.div_euclid(1_000_000))
-        .ok()
-        .and_then(|at| at.format(&Rfc3339).ok())
-        .unwrap_or_default()
 }
